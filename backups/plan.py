@@ -1,0 +1,147 @@
+"""Deciding a restore: which backup, why not a newer one, what that costs, and every step. Pure: values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backups.catalogue import Entry
+from backups.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is wanted: the database put back at `path`, from `backup` or, when that is None, from the newest good one.
+
+    `existing` are the files of the database that lie there now; they are kept in the directory `evidence`.
+    """
+
+    path: Path
+    existing: tuple[Path, ...]
+    backup: str | None
+    evidence: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A backup that would have come first, and why it is not used."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """How far the chosen backup lies behind the newest one, good or bad.
+
+    `positions` counts the application's own steps between the two; None when one of them does not tell its position.
+    """
+
+    older_s: float
+    positions: int | None
+
+    def __str__(self) -> str:
+        if not self.older_s and not self.positions:
+            return "nothing newer was passed over"
+        steps = "" if self.positions is None else f" and {self.positions} operations"
+        return f"{self.older_s:.0f} s{steps} older than the newest backup"
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """What a restore will do. Nothing of it has happened yet."""
+
+    backup: str
+    taken: str
+    database: Path
+    build: Path
+    evidence: Path
+    fetch_bytes: int
+    build_bytes: int
+    rows: int
+    position: int | None
+    cost: Cost
+    refused: tuple[Refused, ...]
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoRestore:
+    """There is nothing to restore from; `why` is one sentence or a few."""
+
+    why: str
+    refused: tuple[Refused, ...] = ()
+
+
+def decide(entries: Sequence[Entry], target: Target, known_bad: Mapping[str, str]) -> RestorePlan | NoRestore:
+    """The plan for that target, or the reason there is none.
+
+    `entries` are oldest first; `known_bad` adds what was learned since they were read: backup id to the reason. A backup
+    asked for by name is used or refused, never silently replaced by another.
+    """
+    refused: list[Refused] = []
+    for entry in reversed(entries):
+        if target.backup not in (None, entry.id):
+            continue
+        why = known_bad.get(entry.id) or entry.fault
+        if entry.manifest is not None and not why:
+            return _plan(entry.manifest, entries[-1], target, tuple(refused))
+        refused.append(Refused(entry.id, why))
+    return NoRestore(_why_not(target, refused), tuple(refused))
+
+
+def _why_not(target: Target, refused: list[Refused]) -> str:
+    if target.backup and refused:
+        return (
+            f"Backup {target.backup} cannot be used: {refused[0].why} Leave --backup out to fall back to the best one."
+        )
+    if target.backup:
+        return f"There is no backup {target.backup}; list them with: gymkhana backup list."
+    if not refused:
+        return "The store holds no backup, so there is nothing to restore."
+    reasons = " ".join(f"{one.id}: {one.why}" for one in refused)
+    return f"None of the {len(refused)} backups can be used. {reasons}"
+
+
+def _plan(manifest: Manifest, newest: Entry, target: Target, refused: tuple[Refused, ...]) -> RestorePlan:
+    build = target.path.with_name(f"{target.path.name}.restoring")
+    return RestorePlan(
+        backup=manifest.id,
+        taken=manifest.taken,
+        database=target.path,
+        build=build,
+        evidence=target.evidence,
+        fetch_bytes=manifest.stored_bytes,
+        build_bytes=manifest.size_bytes,
+        rows=manifest.facts.rows,
+        position=manifest.facts.position,
+        cost=_cost(manifest, newest),
+        refused=refused,
+        steps=_steps(manifest, target, build),
+    )
+
+
+def _cost(manifest: Manifest, newest: Entry) -> Cost:
+    chosen = Entry(manifest.id, manifest.sequence, manifest=manifest)
+    # The wall clock may have been set back between the two; a negative age would say nothing true.
+    older_s = max(0.0, (newest.taken - chosen.taken).total_seconds())
+    ahead = newest.manifest.facts.position if newest.manifest else None
+    here = manifest.facts.position
+    return Cost(older_s, None if ahead is None or here is None else ahead - here)
+
+
+def _steps(manifest: Manifest, target: Target, build: Path) -> tuple[str, ...]:
+    keep = (
+        (f"keep {', '.join(path.name for path in target.existing)} as evidence in {target.evidence}",)
+        if target.existing
+        else ()
+    )
+    return (
+        f"fetch {manifest.stored_bytes} bytes of {manifest.id} and build {manifest.size_bytes} bytes at {build}",
+        "check the build: hash, structure, foreign keys, rows and content of every table against the manifest",
+        f"make sure that no process has {target.path} open",
+        *keep,
+        f"put the build in place of {target.path} in one step",
+        "open it and check it once more",
+    )

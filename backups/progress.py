@@ -1,0 +1,63 @@
+"""How far a backup, a verification or a restore has come.
+
+Whoever does the work calls `progress(done_bytes, total_bytes, phase)` now and then, always from the thread that was
+asked to do the work. `done` never exceeds `total`; a new phase starts again at 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told of work done. An exception raised here stops the work, which then cleans up after itself."""
+
+    def __call__(self, done_bytes: int, total_bytes: int, phase: str, /) -> None: ...
+
+
+def silent(done_bytes: int, total_bytes: int, phase: str, /) -> None:
+    """Nobody is watching."""
+
+
+class Lines:
+    """One line now and then, for logs and pipes where a moving bar would be noise.
+
+    The first line comes after `every_s` seconds, so that short work says nothing at all.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        every_s: float = 10.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._said_t = monotonic()
+        self._phase = ""
+        self._phase_t = self._said_t
+
+    def __call__(self, done_bytes: int, total_bytes: int, phase: str, /) -> None:
+        now = self._monotonic()
+        if phase != self._phase:
+            self._phase, self._phase_t = phase, now
+        if now - self._said_t >= self._every_s:
+            self._said_t = now
+            self._write(line(done_bytes, total_bytes, phase, now - self._phase_t))
+
+
+def line(done_bytes: int, total_bytes: int, phase: str, elapsed_s: float) -> str:
+    """`build 50% (512.0 of 1024.0 MB), 10 s left`; the time left is left out while there is no rate to tell it from."""
+    share = f"{phase} {_percent(done_bytes, total_bytes)}% ({done_bytes / 1e6:.1f} of {total_bytes / 1e6:.1f} MB)"
+    if elapsed_s <= 0 or not 0 < done_bytes < total_bytes:
+        return share
+    left_s = elapsed_s * (total_bytes - done_bytes) / done_bytes
+    return f"{share}, {left_s:.0f} s left"
+
+
+def _percent(done_bytes: int, total_bytes: int) -> int:
+    return 100 * done_bytes // total_bytes if total_bytes else 0

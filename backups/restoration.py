@@ -1,0 +1,67 @@
+"""What a restore gives back: which backup, what it cost, and how long each phase took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from backups.clock import Clock
+from backups.plan import Cost, Refused, RestorePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of a restore in monotonic seconds: decide, build, check, fence, swap or reopen, and for which backup."""
+
+    name: str
+    begin_t: float
+    end_t: float
+    backup: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A restore that succeeded. `evidence` is the directory that keeps the old files, None when there were none."""
+
+    backup: str
+    taken: str
+    database: Path
+    rows: int
+    size_bytes: int
+    position: int | None
+    cost: Cost
+    refused: tuple[Refused, ...]
+    phases: tuple[Phase, ...]
+    evidence: Path | None
+
+    @property
+    def seconds(self) -> float:
+        """From the first phase's beginning to the last one's end."""
+        return self.phases[-1].end_t - self.phases[0].begin_t
+
+
+@dataclass(frozen=True, slots=True)
+class Stopwatch:
+    """Collects phases: `with timed("build", backup):` adds one, also when the block fails."""
+
+    clock: Clock
+    phases: list[Phase] = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self, name: str, backup: str | None = None) -> Iterator[None]:
+        begin_t = self.clock.monotonic()
+        try:
+            yield
+        finally:
+            self.phases.append(Phase(name, begin_t, self.clock.monotonic(), backup))
+
+
+def as_json(result: Restoration | RestorePlan) -> dict[str, Any]:
+    """The result as plain JSON values, paths as text: what `restore.json` holds."""
+    plain: dict[str, Any] = msgspec.to_builtins(result, enc_hook=str)
+    return plain

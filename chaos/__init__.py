@@ -1,0 +1,1 @@
+"""Faults that prove they bit and undo themselves, played on a target that was marked for it."""

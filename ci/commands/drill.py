@@ -1,0 +1,92 @@
+"""`gymkhana drill`: rehearse a disaster, or judge a rehearsal again."""
+
+from __future__ import annotations
+
+import click
+
+RUNS = "var/runs"
+
+
+@click.group("drill")
+def command() -> None:
+    """Break the service under load, bring it back, and prove what was lost."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def list_(as_json: bool) -> None:
+    """The drills there are."""
+    import msgspec
+
+    from ci.drills import DRILLS
+
+    if as_json:
+        drills = [{"name": drill.name, "title": drill.title, "response": drill.response} for drill in DRILLS.values()]
+        click.echo(msgspec.json.format(msgspec.json.encode({"drills": drills})))
+        return
+    width = max(map(len, DRILLS))
+    for drill in DRILLS.values():
+        click.echo(f"{drill.name:<{width}}  {drill.title}")
+
+
+@command.command("run")
+@click.argument("drills", nargs=-1, required=True, metavar="DRILL...")
+@click.option("--users", type=click.IntRange(1, 20_000), default=1000, show_default=True, help="Concurrent users.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Repeats every random choice.")
+@click.option("--quick", is_flag=True, help="Shorter stretches: a demonstration, not a measurement.")
+@click.option(
+    "--tool", type=click.Choice(["locust", "k6"]), default="locust", show_default=True, help="Load generator."
+)
+@click.option("--runs", type=click.Path(file_okay=False), default=RUNS, show_default=True, help="Where runs are kept.")
+@click.option("--scenario", type=click.Path(dir_okay=False, exists=True), help="Scenario file.  [default: gym-day]")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def run(
+    drills: tuple[str, ...],
+    users: int,
+    seed: int,
+    quick: bool,
+    tool: str,
+    runs: str,
+    scenario: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run drills, each on a stand of its own; `all` runs every one.
+
+    \b
+    Examples:
+      gymkhana drill run all
+      gymkhana drill run crash lost-database --users 100 --quick
+
+    Exits with 0 when everything gated passed, 1 when something failed, 3 when something could not be told.
+    """
+    from pathlib import Path
+
+    from ci.drills import full_pace, quick_pace
+    from ci.suite import Suite, chosen
+    from loadtests.scenario import GYM_DAY
+
+    wanted = chosen(drills)
+    pace = quick_pace(users) if quick else full_pace(users)
+    suite = Suite(wanted, pace, seed, Path(runs), Path(scenario or GYM_DAY), tool)
+    if dry_run:
+        click.echo(suite.plan())
+        return
+    raise click.exceptions.Exit(suite.run(as_json=as_json))
+
+
+@command.command("judge")
+@click.argument("run", metavar="RUN")
+@click.option("--runs", type=click.Path(file_okay=False), default=RUNS, show_default=True, help="Where runs are kept.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def judge(run: str, runs: str, as_json: bool) -> None:
+    """Judge a stored run again, from its raw files.
+
+    RUN is a directory or the id of one under --runs. Everything from the checker on is redone: run.json, report, JUnit.
+    """
+    from pathlib import Path
+
+    from ci.suite import find_run, judge_again
+
+    raise click.exceptions.Exit(judge_again(find_run(run, Path(runs)), as_json=as_json))

@@ -1,0 +1,276 @@
+"""The story of a drill in ten numbered steps, from an empty directory to a judged run.
+
+     1 up        a stand: database, store, service            6 fault     the blows fall, each with proof that it bit
+     2 warm      canary and sampler watch from outside        7 notice    the canary fails, or readiness says so
+     3 load      the users arrive                             8 restore   fence, restore, serve; or just start again
+     4 baseline  the steady stretch that promises are about   9 check     quiesce, then read what survived from storage
+     5 back up   under load, as it would be                  10 record    checker, measures, verdict, pages
+
+Steps 1 to 9 only write files; step 10 only reads them (`ci/verdict.py`), and can be redone at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy.exc import DBAPIError
+
+from chaos import fault as faults_there_are
+from chaos.fault import Fault
+from ci import environment, survey
+from ci.drills import Blow, Drill, Pace
+from ci.journal import Event, Journal
+from ci.probe import Canary
+from ci.sampler import Sampler
+from ci.stand import HOST, SUPERVISOR, Stand, StandError, new_run_id, standing
+from loadtests.plan import LoadPlan
+from loadtests.tools import RunningLoad, load_tool
+
+CANARY_STEADY = 20
+"""Probes in a row that must have been verified before the service counts as recovered: one second of them."""
+NOTICE_TIMEOUT_S = 20.0
+RECOVERY_TIMEOUT_S = 60.0
+QUIESCE_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run: everything that makes a drill repeatable."""
+
+    drill: Drill
+    pace: Pace
+    seed: int
+    runs: Path
+    scenario: Path
+    tool: str = "locust"
+    service: Sequence[str] = SUPERVISOR
+
+
+class Rehearsal:
+    """One drill being run. `run()` leaves a directory of raw files; it raises only when the harness itself broke."""
+
+    def __init__(self, order: Order, listener: Callable[[Event], None] = lambda _event: None) -> None:
+        self.order = order
+        self.directory = order.runs / new_run_id(order.drill.name, time.time())
+        self.directory.mkdir(parents=True)
+        self.stand = Stand(self.directory, service=order.service)
+        self.journal = Journal(self.directory / "events.jsonl", listener)
+
+    def run(self) -> Path:
+        """The run's directory, every raw file in it."""
+        self._settings()
+        self.journal.emit("run.begin", f"Drill {self.order.drill.name}: {self.order.drill.title}")
+        try:
+            with standing(self.stand), contextlib.ExitStack() as watching:
+                self._up()
+                canary, sampler = self._warm(watching)
+                with self._load() as load:
+                    self._steady(sampler, load)
+                    self._baseline()
+                    self._back_up()
+                    with contextlib.ExitStack() as faults:
+                        self._fault(faults)
+                        self._recover(canary)
+                    self._after()
+                    load.stop()
+                    self.journal.emit("load.end", f"The users have left. {load.fault}".strip())
+                self._quiesce(sampler)
+                watching.close()
+                self.stand.stop()
+                self._check()
+        finally:
+            self.journal.emit("run.end", "The stand is gone; the files remain.")
+            self.journal.close()
+        return self.directory
+
+    def _settings(self) -> None:
+        order = self.order
+        command = [
+            "gymkhana", "drill", "run", order.drill.name, "--users", str(order.pace.users), "--seed", str(order.seed),
+        ]  # fmt: skip
+        settings = {
+            "id": self.directory.name,
+            "drill": order.drill.name,
+            "title": order.drill.title,
+            "response": order.drill.response,
+            "seed": order.seed,
+            "tool": order.tool,
+            "users": order.pace.users,
+            "pace": asdict(order.pace),
+            "scenario": str(order.scenario.absolute()),
+            "command": shlex.join(command),
+            "environment": environment.describe(),
+        }
+        (self.directory / "settings.json").write_bytes(msgspec.json.format(msgspec.json.encode(settings)))
+
+    def _up(self) -> None:
+        users = self.order.pace.users
+        self.stand.build(users=users + 1, tournaments=max(users // 50, 4), matches=users, seed=self.order.seed)
+        self.stand.start()
+        self.stand.wait_ready()
+        self.journal.emit("stand.up", f"The service serves {users} users' accounts on port {self.stand.port}.")
+
+    def _warm(self, watching: contextlib.ExitStack) -> tuple[Canary, Sampler]:
+        token = msgspec.json.decode(self.stand.population.read_bytes())["users"][-1]["token"]
+        canary = Canary(HOST, self.stand.port, token, self.stand.run, self.directory / "canary.jsonl")
+        sampler = Sampler(HOST, self.stand.port, self.directory / "samples.jsonl")
+        watching.enter_context(sampler)
+        watching.enter_context(canary)
+        self._until(lambda: canary.verified_in_row >= CANARY_STEADY, RECOVERY_TIMEOUT_S, "The canary never sang.")
+        return canary, sampler
+
+    @contextlib.contextmanager
+    def _load(self) -> Iterator[RunningLoad]:
+        plan = LoadPlan(
+            url=self.stand.url,
+            users=self.order.pace.users,
+            ramp_per_s=self.order.pace.ramp_per_s,
+            seconds=0.0,
+            run=self.stand.run,
+            seed=self.order.seed,
+            scenario=self.order.scenario,
+            population=self.stand.population,
+            directory=self.directory,
+        )
+        load = load_tool(self.order.tool).start(plan)
+        self.stand.lease_process(load.pid, "load generator")
+        self.journal.emit(
+            "load.begin", f"{self.order.pace.users} users arrive, {self.order.pace.ramp_per_s:.0f} a second."
+        )
+        try:
+            yield load
+        finally:
+            load.stop()
+
+    def _steady(self, sampler: Sampler, load: RunningLoad) -> None:
+        users = self.order.pace.users
+        arriving = users / self.order.pace.ramp_per_s
+        with contextlib.suppress(StandError):  # too few connections is a finding of the run, not the harness's end
+            self._until(lambda: (sampler.connections or 0) >= users, arriving + 20.0, "Not all users connected.")
+        if not load.alive():
+            raise StandError(f"The load generator ended early; see {self.directory / 'logs'}.")
+        time.sleep(self.order.pace.settle_s)
+        self.journal.emit(
+            "load.steady", f"{sampler.connections} connections are open.", connections=sampler.connections
+        )
+
+    def _baseline(self) -> None:
+        self.journal.emit("baseline.begin", "The baseline is being taken.")
+        time.sleep(self.order.pace.baseline_s)
+        self.journal.emit("baseline.end", "The baseline is taken.")
+
+    def _back_up(self) -> None:
+        for _ in range(self.order.drill.backups):
+            began = time.monotonic()
+            told = self.stand.tool_json(
+                "backup", "run", "--database", self.stand.database_url, "--store", str(self.stand.store), "--demo"
+            )
+            seconds = time.monotonic() - began
+            kept = {name: told[name] for name in ("id", "taken_t", "size_bytes", "stored_bytes")}
+            self.journal.emit("backup.done", f"Backup {told['id']} took {seconds:.1f} s.", seconds=seconds, **kept)
+            time.sleep(self.order.pace.exposure_s)
+
+    def _fault(self, faults: contextlib.ExitStack) -> None:
+        for number, blow in enumerate(self.order.drill.blows):
+            fault = self._make(blow, number)
+            self.journal.emit("fault.begin", f"{blow.fault} is about to be injected.", fault=blow.fault)
+            injection = faults.enter_context(fault.inject(self.stand.target()))
+            if blow.hold_s:
+                time.sleep(blow.hold_s)
+            proof = injection.proof
+            if proof is None:
+                self.journal.emit(
+                    "fault.missed", f"{blow.fault} left no proof that it bit: {injection.why}.", fault=blow.fault
+                )
+                continue
+            self.journal.emit(
+                "fault.bite", f"{blow.fault} bit: {proof.observed}", at=proof.t_bite, fault=blow.fault,
+                proof={"observed": proof.observed, **proof.details},
+            )  # fmt: skip
+
+    def _make(self, blow: Blow, number: int) -> Fault:
+        parameters = dict(blow.parameters)
+        return faults_there_are.make(blow.fault, seed=self.order.seed + number, **parameters)
+
+    def _recover(self, canary: Canary) -> None:
+        response = self.order.drill.response
+        if response == "none":
+            return
+        self._notice(canary)
+        try:
+            if response == "restart":
+                self.stand.kill()
+                self.journal.emit("fence", "No process of the old service is left.")
+            else:
+                self._restore()
+            self.stand.start()
+            self.stand.wait_ready(RECOVERY_TIMEOUT_S)
+            self.journal.emit("serve.ready", "The service is ready again.")
+            self._until(
+                lambda: canary.verified_in_row >= CANARY_STEADY, RECOVERY_TIMEOUT_S, "The canary stayed silent."
+            )
+        except StandError as error:  # a service that does not come back is the run's finding, not the harness' end
+            self.journal.emit("recovery.failed", str(error))
+
+    def _notice(self, canary: Canary) -> None:
+        with contextlib.suppress(StandError):  # a fault nobody notices is a finding, and the response comes anyway
+            self._until(lambda: bool(canary.failing) or not self.stand.ready(), NOTICE_TIMEOUT_S, "Nobody noticed.")
+            self.journal.emit("notice", f"Noticed: {canary.failing or 'the service says that it is not ready'}.")
+
+    def _restore(self) -> None:
+        self.stand.kill()
+        self.journal.emit("fence", "Writers are fenced: no process of the old service is left.")
+        told = self.stand.tool_json(
+            "backup",
+            "restore",
+            "--database",
+            self.stand.database_url,
+            "--store",
+            str(self.stand.store),
+            "--yes",
+            "--demo",
+        )
+        (self.directory / "restore.json").write_bytes(msgspec.json.format(msgspec.json.encode(told)))
+        self._tell_restoration(told)
+
+    def _tell_restoration(self, told: dict[str, Any]) -> None:
+        phases = {phase["name"]: phase for phase in told["phases"]}
+        refused = told["refused"]
+        says = f" after refusing {', '.join(one['id'] for one in refused)}" if refused else ""
+        self.journal.emit(
+            "decide", f"Backup {told['backup']} was chosen{says}.", at=phases["decide"]["end_t"],
+            backup=told["backup"], refused=refused,
+        )  # fmt: skip
+        self.journal.emit("restore.begin", "The backup is being restored.", at=phases["decide"]["end_t"])
+        self.journal.emit("restore.end", "The database is rebuilt.", at=phases["build"]["end_t"])
+        self.journal.emit("verify.end", "It was checked and swapped in.", at=phases["swap"]["end_t"])
+
+    def _after(self) -> None:
+        time.sleep(self.order.pace.after_s)
+
+    def _quiesce(self, sampler: Sampler) -> None:
+        with contextlib.suppress(StandError):  # what stays undelivered is counted by the checker
+            self._until(lambda: sampler.outbox_pending == 0, QUIESCE_TIMEOUT_S, "The outbox did not empty.")
+        self.journal.emit("quiesce", "Nothing is being written any more.")
+
+    def _check(self) -> None:
+        try:
+            survived = survey.survey(self.stand.database, self.stand.run, self.directory)
+        except DBAPIError as error:
+            self.journal.emit("survey.failed", f"The database could not be read: {error.orig}.")
+            return
+        self.journal.emit("survey.done", f"{survived} operations of this run are in the database.")
+
+    def _until(self, condition: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise StandError(otherwise)
+            time.sleep(0.02)

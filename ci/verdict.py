@@ -1,0 +1,136 @@
+"""From a run's raw files to its verdict: read, check, measure, judge, record. Nothing here writes upstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ci import checker, judge, measure, record
+from ci.journal import Event, read_events
+from ci.record import Run
+from loadtests import scenario_file
+from loadtests.errors import LedgerError
+from loadtests.generator import read_samples
+from loadtests.history import History, read_history
+from loadtests.measure import observe
+
+
+def judge_run(directory: Path) -> Run:
+    """The verdict on the run in `directory`, written to its `run.json`. Only the raw files are read."""
+    settings = msgspec.json.decode((directory / "settings.json").read_bytes())
+    events = read_events(directory / "events.jsonl")
+    scenario = scenario_file.read(Path(settings["scenario"]))
+    load, canary = _history(directory / "ledger.jsonl"), _history(directory / "canary.jsonl")
+    both = _both(load, canary)
+    samples = _lines(directory / "samples.jsonl", measure.Sample)
+    generator = read_samples(directory / "generator.jsonl")
+    restoration = _document(directory / "restore.json")
+    origin, end = events[0].t, events[-1].t
+    restored = restoration["backup"] if restoration else None
+
+    findings = checker.check(both, _survivors(directory), _state(directory))
+    rto = None if settings["response"] == "none" else measure.recovery(events, canary.dones, origin)
+    rpo = measure.loss(both, findings.lost, events, restored, settings["response"], origin)
+    window = measure.window(events)
+    base = None
+    if window is not None:
+        base = measure.baseline(observe(load, scenario, window), samples, generator, settings["users"])
+    taken = measure.backup_taken(events, restored)
+    case = judge.Case(
+        drill=settings["drill"],
+        response=settings["response"],
+        users=settings["users"],
+        findings=findings,
+        rto=rto,
+        rpo=rpo,
+        baseline=base,
+        missed=tuple(event.text for event in events if event.event == "fault.missed"),
+        bitten=tuple(event.data["fault"] for event in events if event.event == "fault.bite"),
+        noticed=any(event.event == "notice" for event in events),
+        restored=restored,
+        refused=tuple(one["id"] for one in restoration["refused"]) if restoration else (),
+        damaged_backup=_damaged_backup(events),
+        losses_before_backup=sum(taken is not None and lost.acked_s + origin < taken for lost in rpo.lost_writes),
+    )
+    criteria = judge.criteria(case)
+    run = Run(
+        format=record.FORMAT,
+        id=settings["id"],
+        drill=settings["drill"],
+        title=settings["title"],
+        verdict=judge.verdict(criteria),
+        began=events[0].wall,
+        duration_s=end - origin,
+        seed=settings["seed"],
+        command=settings["command"],
+        environment=settings["environment"],
+        settings={name: settings[name] for name in ("users", "tool", "response", "pace", "scenario")},
+        criteria=criteria,
+        findings=findings,
+        rto=rto,
+        rpo=rpo,
+        baseline=base,
+        series=measure.series(load, scenario, samples, origin, end),
+        marks=measure.marks(events, origin),
+        backups=measure.backups(events, restoration, origin),
+        flows=measure.flows(load, scenario),
+        fault=_fault(settings, events),
+    )
+    record.write(run, directory / "run.json")
+    return run
+
+
+def _history(path: Path) -> History:
+    try:
+        return read_history(path)
+    except LedgerError as error:
+        return History((), (), (), (), str(error))
+
+
+def _both(load: History, canary: History) -> History:
+    return History(
+        load.clocks + canary.clocks,
+        load.invokes + canary.invokes,
+        load.dones + canary.dones,
+        load.users,
+        "; ".join(why for why in (load.cut_short, canary.cut_short) if why),
+    )
+
+
+def _survivors(directory: Path) -> list[checker.Survivor] | None:
+    path = directory / "survivors.jsonl"
+    return _lines(path, checker.Survivor) if path.exists() else None
+
+
+def _state(directory: Path) -> checker.State | None:
+    path = directory / "state.json"
+    return msgspec.json.decode(path.read_bytes(), type=checker.State) if path.exists() else None
+
+
+def _lines(path: Path, kind: type[Any]) -> list[Any]:
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    return msgspec.json.Decoder(kind).decode_lines(data[: data.rfind(b"\n") + 1])
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else None
+
+
+def _damaged_backup(events: list[Event]) -> str | None:
+    for event in events:
+        if event.event == "fault.bite" and event.data["fault"] == "corrupt-newest-backup":
+            return str(event.data["proof"].get("backup") or "")
+    return None
+
+
+def _fault(settings: dict[str, Any], events: list[Event]) -> dict[str, Any]:
+    bites = [event for event in events if event.event == "fault.bite"]
+    return {
+        "name": " and ".join(event.data["fault"] for event in bites) or "no fault",
+        "title": settings["title"],
+        "proof": [event.data["proof"] | {"fault": event.data["fault"]} for event in bites],
+    }

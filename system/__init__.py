@@ -1,0 +1,1 @@
+"""The service under test: a small gym platform that promises never to lose an acknowledged write."""

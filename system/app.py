@@ -1,0 +1,117 @@
+"""The application: routes, errors to problems, and what lives as long as the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from system import (
+    challenge_routes,
+    health,
+    metrics,
+    notification_routes,
+    operations_routes,
+    periodic,
+    tournament_routes,
+    user_routes,
+)
+from system.database import engine_for, sqlite_path
+from system.edge import Edge
+from system.errors import Invalid, NotFound, ServiceError
+from system.lanes import Lanes
+from system.passwords import HashingPool
+from system.problems import problem_bytes
+from system.settings import Settings
+
+
+def make_app(config: Settings) -> tuple[FastAPI, Edge]:
+    """The application for this configuration, and the edge to serve it through.
+
+    Its lifespan opens the lanes and starts the watch and the periodic jobs; the database must be at the code's schema.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        lanes = Lanes(
+            engine_for(config.database_url),
+            sqlite_path(config.database_url),
+            config.runtime_directory(),
+            read_places=config.read_places,
+            write_places=config.write_places,
+            read_deadline_s=config.read_deadline_ms / 1000,
+            write_deadline_s=config.write_deadline_ms / 1000,
+        )
+        app.state.lanes = lanes
+        app.state.health = health.Health(lanes, config.database_url)
+        app.state.passwords = HashingPool(config.hash_threads, config.hash_places)
+        await lanes.open()
+        beside = [asyncio.create_task(app.state.health.watch()), asyncio.create_task(periodic.run(lanes))]
+        try:
+            yield
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            app.state.passwords.close()
+            await lanes.close()
+
+    app = FastAPI(
+        title="Gymkhana's gym platform",
+        version=_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = config
+    for routes in (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health):
+        app.include_router(routes.router)
+    app.add_api_route("/metrics", _metrics, include_in_schema=False, response_model=None)
+    app.add_exception_handler(ServiceError, _problem)
+    app.add_exception_handler(HTTPException, _http_problem)
+    _bad_parameters(app)
+    return app, Edge(app, config.body_limit_bytes)
+
+
+async def _metrics(request: Request) -> Response:
+    config: Settings = request.app.state.settings
+    page = metrics.render(config.port, config.runtime_directory())
+    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    status, headers, body = problem_bytes(error, request.scope["state"]["request_id"])
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "route-not-found", 405: "method-not-allowed"}.get(error.status_code, f"http-{error.status_code}")
+    family = NotFound if error.status_code == 404 else Invalid
+    told = family(code, f"{request.method} {request.url.path}: {error.detail}.")
+    status, headers, body = problem_bytes(told, request.scope["state"]["request_id"], status=error.status_code)
+    shown = {name.decode(): value.decode() for name, value in headers} | dict(error.headers or {})
+    return Response(body, status, shown)
+
+
+def _bad_parameters(app: FastAPI) -> None:
+    from fastapi.exceptions import RequestValidationError
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return await _problem(request, Invalid("parameter-invalid", f"The parameter {where}: {first['msg']}."))
+
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _version() -> str:
+    try:
+        return version("gymkhana")
+    except PackageNotFoundError:
+        return "0"

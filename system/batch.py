@@ -1,0 +1,242 @@
+"""Group commit: many jobs, one transaction, one fsync; each job alone in its savepoint.
+
+    begin ── savepoint ─ job 1 ─ digest ─ record ─ release ┐
+             savepoint ─ job 2 ─ raises ─ roll back        ├─ commit ── the file is still ours ── answers
+             savepoint ─ job 3 ─ digest ─ record ─ release ┘
+
+An answer exists only after the commit that holds its effect. When the transaction itself is lost (the connection broke, an
+interrupted statement took it along), nothing of the batch was applied, and it is run again without the job that did it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from system import operations_service as operations
+from system import watch
+from system.database import SessionLocal
+from system.errors import ServiceError
+from system.failpoints import FAIL_IN_TRANSACTION, KILL_CONNECTIONS, Failpoints, Injected
+from system.jobs import JOBS, NOTHING_HAPPENED, Reply
+from system.wire import Answer, Ask
+
+ATTEMPTS = 3
+_INSTRUCTIONS_BETWEEN_LOOKS = 20_000
+
+log = structlog.get_logger()
+
+
+class _Aborted(Exception):
+    """The transaction is gone and nothing of it was kept; `culprit` is the job to leave out, None when it was none's."""
+
+    def __init__(self, culprit: Ask | None, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.culprit = culprit
+        self.cause = cause
+
+
+@dataclass(slots=True)
+class _Budget:
+    """When the running job must let go of the database, on the monotonic clock."""
+
+    end: float = float("inf")
+
+
+class Batches:
+    """Runs batches of jobs against one SQLite database, as its only writer.
+
+    After `fenced` is not empty every job is refused: the file is not the one that was opened, or cannot be trusted. That
+    stays so until the process ends; whoever restores the database starts a new one.
+    """
+
+    def __init__(self, engine: Engine, path: Path, failpoints: Failpoints, job_budget_s: float) -> None:
+        self._engine = engine
+        self._failpoints = failpoints
+        self._job_budget_s = job_budget_s
+        self._budget = _Budget()
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+        self._identity = watch.FileIdentity.of(path)
+        self.fenced = ""
+
+    def close(self) -> None:
+        """Lets go of the database: the last connection's close checkpoints the WAL into the file."""
+        self._engine.dispose()
+
+    def look(self) -> str:
+        """Looks whether the file is still ours; returns (and keeps) what fenced us, empty when all is well."""
+        if not self.fenced:
+            self._fence(self._identity.trouble())
+        return self.fenced
+
+    def run(self, asks: Sequence[Ask]) -> list[Answer]:
+        """Applies the jobs in order and commits once. One answer per job, in any order."""
+        refused: list[Answer] = []
+        left = list(asks)
+        for _ in range(ATTEMPTS):
+            if self.look():
+                break
+            try:
+                return refused + self._attempt(left)
+            except _Aborted as aborted:
+                log.warning("batch rolled back", jobs=len(left), cause=str(aborted.cause))
+                self._fence(self._distrust(aborted.cause))
+                if aborted.culprit is not None:
+                    left.remove(aborted.culprit)
+                    refused.append(_unavailable(aborted.culprit, "job-too-long", "The job ran over its time."))
+        reason = self.fenced or "The database connection was lost."
+        code = "database-fenced" if self.fenced else "connection-lost"
+        return refused + [_unavailable(ask, code, reason) for ask in left]
+
+    def _attempt(self, asks: Sequence[Ask]) -> list[Answer]:
+        began = time.monotonic()
+        with SessionLocal(bind=self._engine) as session:
+            connection: Connection | None = None
+            try:
+                connection = session.connection()
+                raw = self._prepare(connection)
+                answers = [self._job(session, raw, ask) for ask in asks]
+                self._budget.end = float("inf")
+            except DBAPIError as error:  # outside every job: the transaction could not even begin
+                _discard(connection)
+                raise _Aborted(None, error) from error
+            except _Aborted:
+                _discard(connection)
+                raise
+            try:
+                session.commit()
+            except DBAPIError as error:
+                _discard(connection)
+                return self._uncommitted(asks, answers, error)
+        ours = not self.look()
+        database_ms = (time.monotonic() - began) * 1000
+        return [
+            msgspec.structs.replace(answer, database_ms=database_ms, batch=len(asks))
+            if ours or answer.kind
+            else _unknown(answer.number, "database-fenced", self.fenced)
+            for answer in answers
+        ]
+
+    def _prepare(self, connection: Connection) -> Any:
+        raw: Any = connection.connection.driver_connection
+        raw.set_progress_handler(self._over_budget, _INSTRUCTIONS_BETWEEN_LOOKS)
+        return raw
+
+    def _over_budget(self) -> int:
+        return time.monotonic() > self._budget.end
+
+    def _job(self, session: Session, raw: Any, ask: Ask) -> Answer:
+        now = time.monotonic()
+        if now > ask.deadline:
+            return _unavailable(ask, "deadline-passed", "The job waited longer than its deadline.")
+        self._budget.end = now + self._job_budget_s
+        savepoint = session.begin_nested()
+        try:
+            answer = self._apply(session, raw, ask)
+        except Exception as error:  # the outermost line of a job: it fails alone, whatever it raised
+            if not raw_in_transaction(raw):
+                raise _Aborted(ask if watch.interrupted(error) else None, error) from error
+            self.roll_back(savepoint)
+            return self._refusal(ask, error)
+        savepoint.commit()
+        return answer
+
+    def roll_back(self, savepoint: Any) -> None:
+        """Undoes everything since the savepoint, and nothing before it."""
+        savepoint.rollback()
+
+    def _apply(self, session: Session, raw: Any, ask: Ask) -> Answer:
+        known = operations.stored(session, ask.operation.id)
+        if known is not None:
+            return _replay(ask, known)
+        job = JOBS[ask.job]
+        reply: Reply = job(session, ask.operation, *ask.args)
+        session.flush()
+        if self._failpoints.hit(KILL_CONNECTIONS, ask.operation.id, job.domain):
+            raw.close()
+        if self._failpoints.hit(FAIL_IN_TRANSACTION, ask.operation.id, job.domain):
+            raise Injected(FAIL_IN_TRANSACTION)
+        if reply is NOTHING_HAPPENED:
+            return Answer(ask.number, status=reply.status)
+        body = msgspec.json.encode(reply.body)
+        digest = operations.digest_of(session, ask.operation.id)
+        sequence = operations.save(session, ask.operation, ask.job, digest, reply.status, body)
+        return Answer(ask.number, status=reply.status, body=body, digest=digest, sequence=sequence)
+
+    def _refusal(self, ask: Ask, error: Exception) -> Answer:
+        if isinstance(error, ServiceError):
+            return Answer(ask.number, error.kind, error.code, error.message)
+        if isinstance(error, DBAPIError):
+            self._fence(self._distrust(error))
+        log.error("job failed", job=ask.job, operation=ask.operation.id, error=repr(error))
+        return _unavailable(ask, "job-failed", "The operation failed and was rolled back.")
+
+    def _uncommitted(self, asks: Sequence[Ask], answers: list[Answer], error: DBAPIError) -> list[Answer]:
+        # Busy and full are reported before a frame becomes valid; any other error may leave a commit that a crash replays.
+        log.error("commit failed", jobs=len(asks), error=str(error.orig))
+        self._fence(self._distrust(error))
+        if watch.transient(error):
+            return [_unavailable(ask, "commit-refused", "The database took no writes.") for ask in asks]
+        return [
+            answer if answer.kind else _unknown(answer.number, "commit-unknown", "The commit's outcome is not known.")
+            for answer in answers
+        ]
+
+    def _distrust(self, error: BaseException) -> str:
+        wrong = watch.fatal(error)
+        return f"The database file {self._identity.path} {wrong}." if wrong else self._identity.trouble()
+
+    def _fence(self, reason: str) -> None:
+        if reason and not self.fenced:
+            self.fenced = reason
+            log.error("database fenced", reason=reason)
+
+
+def _discard(connection: Connection | None) -> None:
+    """The connection is never used again; whatever its transaction held is rolled back by its closing."""
+    if connection is not None:
+        connection.invalidate()
+
+
+def raw_in_transaction(raw: Any) -> bool:
+    """True while the driver's connection is open and inside a transaction."""
+    try:
+        return bool(raw.in_transaction)
+    except Exception:  # noqa: BLE001  # a closed connection answers with an error, and that is the answer
+        return False
+
+
+def _replay(ask: Ask, known: operations.Stored) -> Answer:
+    if known.fingerprint != ask.operation.fingerprint:
+        return Answer(
+            ask.number,
+            "reused",
+            "operation-reused",
+            f"Operation {ask.operation.id} was already applied with a different request.",
+        )
+    return Answer(
+        ask.number,
+        status=known.status,
+        body=known.response,
+        digest=known.digest,
+        sequence=known.sequence,
+        replayed=True,
+    )
+
+
+def _unavailable(ask: Ask, code: str, message: str) -> Answer:
+    return Answer(ask.number, "unavailable", code, message)
+
+
+def _unknown(number: int, code: str, message: str) -> Answer:
+    return Answer(number, "outcome-unknown", code, message)

@@ -1,0 +1,79 @@
+"""Challenges over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Meta
+
+from system import challenge_service, http
+from system.shapes import ID_MAX, Before, BodyId, Limit, Line, PathId
+
+router = APIRouter(prefix="/challenges", tags=["challenges"])
+
+
+class NewChallenge(msgspec.Struct, forbid_unknown_fields=True):
+    """Whom somebody challenges, to what, for how many points."""
+
+    opponent_id: BodyId
+    stake: Annotated[int, Meta(ge=1, le=10_000)]
+    title: Line
+
+
+class Outcome(msgspec.Struct, forbid_unknown_fields=True):
+    """Who won."""
+
+    winner_id: BodyId
+
+
+@router.get("", response_model=None)
+async def challenges(
+    request: Request,
+    state: Literal["issued", "accepted", "settled", "declined", "expired"] | None = None,
+    limit: Limit = 20,
+    before: Before = ID_MAX,
+) -> Response:
+    """The caller's challenges, newest first."""
+    actor = await http.actor(request)
+    return await http.read(request, "challenges", challenge_service.listing, actor, state, limit, before)
+
+
+@router.post("", response_model=None, status_code=201)
+async def issue(request: Request) -> Response:
+    """Challenge somebody."""
+    actor = await http.actor(request)
+    wanted = await http.body(request, NewChallenge)
+    return await http.write(
+        request, challenge_service.issue, wanted.opponent_id, wanted.stake, wanted.title, actor_id=actor
+    )
+
+
+@router.get("/{challenge_id}", response_model=None)
+async def challenge(request: Request, challenge_id: PathId) -> Response:
+    """One of the caller's challenges."""
+    actor = await http.actor(request)
+    return await http.read(request, "challenges", challenge_service.challenge, actor, challenge_id)
+
+
+@router.post("/{challenge_id}/accept", response_model=None)
+async def accept(request: Request, challenge_id: PathId) -> Response:
+    """Accept: both stakes go into escrow."""
+    actor = await http.actor(request)
+    return await http.write(request, challenge_service.accept, challenge_id, actor_id=actor)
+
+
+@router.post("/{challenge_id}/decline", response_model=None)
+async def decline(request: Request, challenge_id: PathId) -> Response:
+    """Decline."""
+    actor = await http.actor(request)
+    return await http.write(request, challenge_service.decline, challenge_id, actor_id=actor)
+
+
+@router.post("/{challenge_id}/settle", response_model=None)
+async def settle(request: Request, challenge_id: PathId) -> Response:
+    """Say who won; both stakes are theirs."""
+    actor = await http.actor(request)
+    wanted = await http.body(request, Outcome)
+    return await http.write(request, challenge_service.settle, challenge_id, wanted.winner_id, actor_id=actor)

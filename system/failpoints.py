@@ -1,0 +1,85 @@
+"""Named, seeded places where the service can be told to fail, so that what only happens inside can be rehearsed.
+
+They exist only when `GYM_FAILPOINTS` names a directory. One is armed by a file there, disarmed by removing the file or by
+its own expiry, and writes one line of proof before it acts:
+
+    <directory>/<name>.json        {"name", "seed", "rate", "max_hits", "domains", "until"}
+    <directory>/<name>.hits.jsonl  {"t", "name", "operation", "domain"}   one line per hit
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import msgspec
+
+FAIL_IN_TRANSACTION = "fail-in-transaction"
+KILL_CONNECTIONS = "kill-connections"
+
+
+class Armed(msgspec.Struct, frozen=True):
+    """How one failpoint behaves while its file is there. `until` is on the monotonic clock, in seconds."""
+
+    name: str
+    seed: int
+    rate: float
+    until: float
+    max_hits: int | None = None
+    domains: tuple[str, ...] | None = None
+
+
+class Injected(Exception):
+    """The failure a failpoint causes. Never a ServiceError: the service must survive what it does not know."""
+
+
+class Failpoints:
+    """The failpoints of one process. Without a directory nothing is ever looked for."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._known: dict[str, tuple[int, Armed | None, random.Random, int]] = {}
+
+    def hit(self, name: str, operation: str, domain: str) -> bool:
+        """True when `name` is armed and its dice say now. The proof is on disk before this returns."""
+        if self._directory is None:
+            return False
+        armed, dice, hits = self._armed(name)
+        if armed is None or time.monotonic() >= armed.until:
+            return False
+        if armed.domains is not None and domain not in armed.domains:
+            return False
+        if (armed.max_hits is not None and hits >= armed.max_hits) or dice.random() >= armed.rate:
+            return False
+        self._prove(name, operation, domain)
+        version, _, _, _ = self._known[name]
+        self._known[name] = (version, armed, dice, hits + 1)
+        return True
+
+    def _armed(self, name: str) -> tuple[Armed | None, random.Random, int]:
+        path = self._path(f"{name}.json")
+        try:
+            version = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            self._known.pop(name, None)
+            return None, random.Random(), 0
+        known = self._known.get(name)
+        if known is None or known[0] != version:
+            armed = msgspec.json.decode(path.read_bytes(), type=Armed)
+            known = (version, armed, random.Random(f"{armed.seed}-{name}"), 0)
+            self._known[name] = known
+        return known[1], known[2], known[3]
+
+    def _prove(self, name: str, operation: str, domain: str) -> None:
+        line = msgspec.json.encode({"t": time.monotonic(), "name": name, "operation": operation, "domain": domain})
+        file = os.open(self._path(f"{name}.hits.jsonl"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(file, line + b"\n")
+        finally:
+            os.close(file)
+
+    def _path(self, name: str) -> Path:
+        assert self._directory is not None
+        return self._directory / name

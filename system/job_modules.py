@@ -1,0 +1,7 @@
+"""Imports every module that registers write jobs, so that the writer knows them all by name."""
+
+import system.challenge_service
+import system.health_jobs
+import system.notification_service
+import system.tournament_service
+import system.user_service  # noqa: F401

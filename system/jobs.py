@@ -1,0 +1,71 @@
+"""The words between a handler and a lane: a job, the operation that asks for it, and the reply.
+
+A job is a module-level service function and plain arguments, so that a lane is free to run it in another thread or another
+process. Registering it by name keeps that other process from running anything but jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate
+
+from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Who asks for a write, under which id, and when.
+
+    `id` is chosen by the client and unique for ever; `fingerprint` identifies the request, so that a repeated id with
+    another request is refused; `at_ms` is the wall clock in UTC, epoch milliseconds, used for every row the job writes.
+    """
+
+    id: str
+    run: str
+    actor_id: int | None
+    fingerprint: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a job answers: an HTTP status and a body msgspec can encode. Stored with the operation, word for word."""
+
+    status: int
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A registered write job; calling it runs the function. `domain` names the bulkhead whose places it takes."""
+
+    function: Callable[..., Reply]
+    domain: str
+    name: str
+
+    def __call__(self, session: Session, operation: Operation, *args: Any) -> Reply:
+        """Runs the function in the caller's transaction. Raises what it raises."""
+        return self.function(session, operation, *args)
+
+
+NOTHING_HAPPENED = Reply(204, None)
+"""For the service's own jobs (a heartbeat, a worker that found no work): committed, but no operation is recorded."""
+
+JOBS: dict[str, Job] = {}
+
+
+def write_job(domain: str) -> Callable[[Callable[Concatenate[Session, Operation, ...], Reply]], Job]:
+    """Registers a function `(session, operation, *plain arguments) -> Reply` as a write job of `domain`.
+
+    The function may read and write through the session and may raise any `ServiceError`; it never commits. Its name is
+    that of its module, without `_service`, and its own: `challenge.settle`.
+    """
+
+    def register(function: Callable[Concatenate[Session, Operation, ...], Reply]) -> Job:
+        module = function.__module__.rpartition(".")[2].removesuffix("_service")
+        job = Job(function, domain, f"{module}.{function.__name__}")
+        JOBS[job.name] = job
+        return job
+
+    return register

@@ -1,0 +1,296 @@
+"""The one way into the database: bounded, with deadlines, and a bulkhead per domain.
+
+    handler ── await lanes.write(job, ...) ── places ── socket ── writer process ── commit ── answer
+            ── await lanes.read(function, ...) ── places ── this process' read connection, always rolled back
+
+A full queue, a passed deadline or a fenced database raises Unavailable, and then it is certain that nothing was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from system import processes, watch
+from system.errors import OutcomeUnknown, ServiceError, Unavailable
+from system.jobs import Job, Operation
+from system.metrics import DATABASE_SECONDS, LANE_DEPTH, LANE_SHED
+from system.wire import Answer, Ask, Frames, answer, pack, socket_path
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RECONNECT_INTERVAL_S = 0.05
+GRACE_S = 5.0
+"""How much longer than its deadline a job that was sent is waited for, before its outcome is called unknown."""
+
+log = structlog.get_logger()
+
+
+class Places:
+    """The places of one lane. A domain may hold half of them at most, so that none can take the others'."""
+
+    def __init__(self, lane: str, places: int) -> None:
+        self._lane = lane
+        self._free = places
+        self._share = max(1, places // 2)
+        self._held: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def take(self, domain: str) -> Iterator[None]:
+        """One place for as long as the block runs. Raises Unavailable at once when there is none."""
+        if self._free == 0:
+            self.shed(domain, "lane-full", "The service is at its limit.")
+        if self._held[domain] >= self._share:
+            self.shed(domain, "domain-full", f"Too many {domain} requests are waiting.")
+        self._free -= 1
+        self._held[domain] += 1
+        depth = LANE_DEPTH.labels(self._lane, domain)
+        depth.inc()
+        try:
+            yield
+        finally:
+            self._free += 1
+            self._held[domain] -= 1
+            depth.dec()
+
+    def shed(self, domain: str, reason: str, message: str) -> None:
+        """Counts and raises a refusal."""
+        LANE_SHED.labels(self._lane, domain, reason).inc()
+        raise Unavailable(reason, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An applied write: the stored answer, its place in the order of commits, and whether it had been applied before."""
+
+    status: int
+    body: bytes
+    digest: str
+    sequence: int
+    replayed: bool
+    database_ms: float
+
+
+class Lanes:
+    """Both lanes of one HTTP process. `fenced` is a sentence while the database must not be touched, else empty."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        path: Path,
+        runtime: Path,
+        *,
+        read_places: int,
+        write_places: int,
+        read_deadline_s: float,
+        write_deadline_s: float,
+    ) -> None:
+        self._engine = engine
+        self._identity = watch.FileIdentity.of(path)
+        self._reads = Places("read", read_places)
+        self._writes = Places("write", write_places)
+        self._read_deadline_s = read_deadline_s
+        self._write_deadline_s = write_deadline_s
+        self._writer = WriterLink(runtime)
+        self._long = ThreadPoolExecutor(max_workers=2, thread_name_prefix="long-read")
+        self._connection: Connection | None = None
+        self._read_end = float("inf")
+        self.fenced = ""
+
+    async def open(self) -> None:
+        """Starts keeping the link to the writer. The writer need not be there yet."""
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Lets go of the link, the threads and the read connections."""
+        await self._writer.stop()
+        self._long.shutdown(wait=True)
+        if self._connection is not None:
+            self._connection.close()
+        self._engine.dispose()
+
+    def fence(self, reason: str) -> None:
+        """Refuses everything from now on. Stays so until the process ends."""
+        if not self.fenced:
+            self.fenced = reason
+            log.error("database fenced", reason=reason)
+
+    def look(self) -> str:
+        """Looks whether the database file is still the one we opened; returns what fences us, empty when nothing does."""
+        if not self.fenced and (trouble := self._identity.trouble()):
+            self.fence(trouble)
+        return self.fenced
+
+    async def write(self, job: Job, *args: Any, operation: Operation) -> Written:
+        """The job's effect is committed when this returns.
+
+        Raises the job's own ServiceError, Unavailable when it is certain that nothing was applied, and OutcomeUnknown
+        when the writer was lost before it answered.
+        """
+        self._check()
+        domain = job.domain
+        with self._writes.take(domain):
+            ask = Ask(0, job.name, args, operation, time.monotonic() + self._write_deadline_s)
+            got = await self._writer.ask(ask)
+        if got.kind:
+            raise _error(got)
+        DATABASE_SECONDS.labels("write", domain).observe(got.database_ms / 1000)
+        return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms)
+
+    async def read(
+        self, domain: str, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs
+    ) -> R:
+        """What `function(connection, *args)` returns, in a transaction that is rolled back."""
+        self._check()
+        with self._reads.take(domain):
+            deadline = time.monotonic() + self._read_deadline_s
+            await asyncio.sleep(0)  # so that those who arrived together are counted before the first of them runs
+            if time.monotonic() > deadline:
+                self._reads.shed(domain, "deadline-passed", "The read waited longer than its deadline.")
+            began = time.perf_counter()
+            try:
+                return self._read(deadline, function, *args, **kw)
+            finally:
+                DATABASE_SECONDS.labels("read", domain).observe(time.perf_counter() - began)
+
+    async def long_read(
+        self, domain: str, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs
+    ) -> R:
+        """As `read`, in a thread with its own connection: for boards and exports that must not hold up the short ones."""
+        self._check()
+
+        def run() -> R:
+            with self._engine.connect() as connection:
+                return function(connection, *args, **kw)
+
+        with self._reads.take(domain):
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._long, run)
+            except DBAPIError as error:
+                raise self._unreadable(error) from error
+
+    def _read(
+        self, deadline: float, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs
+    ) -> R:
+        try:
+            connection = self._open_connection()
+            self._read_end = deadline
+            with connection.begin() as transaction:
+                result = function(connection, *args, **kw)
+                transaction.rollback()
+            return result
+        except DBAPIError as error:
+            self._drop_connection()
+            raise self._unreadable(error) from error
+
+    def _open_connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            raw: Any = self._connection.connection.driver_connection
+            raw.set_progress_handler(lambda: time.monotonic() > self._read_end, 50_000)
+        return self._connection
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+    def _unreadable(self, error: DBAPIError) -> Unavailable:
+        if wrong := watch.fatal(error):
+            self.fence(f"The database file {self._identity.path} {wrong}.")
+        if watch.interrupted(error):
+            return Unavailable("read-too-long", "The read ran over its time.")
+        log.warning("read failed", error=str(error.orig))
+        return Unavailable("read-failed", "The database could not be read.")
+
+    def _check(self) -> None:
+        if self.fenced:
+            raise Unavailable("database-fenced", self.fenced)
+
+
+class WriterLink:
+    """The socket to the writer: many asks under way at once, answered in any order, reconnected when it breaks."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._path = socket_path(runtime)
+        self._number = 0
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._stream: asyncio.StreamWriter | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Keeps a connection open from now on."""
+        self._keeper = asyncio.create_task(self._keep(), name="writer-link")
+
+    async def stop(self) -> None:
+        """Closes the connection for good."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+
+    async def ask(self, ask: Ask) -> Answer:
+        """The writer's answer. Raises Unavailable when nothing was sent, OutcomeUnknown when the answer never came."""
+        if self._stream is None:
+            raise Unavailable("writer-away", "The database writer is being restarted.")
+        self._number += 1
+        number = self._number
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        self._stream.write(pack(Ask(number, ask.job, ask.args, ask.operation, ask.deadline)))
+        try:
+            async with asyncio.timeout(ask.deadline - time.monotonic() + GRACE_S):
+                return await future
+        except TimeoutError as error:
+            raise OutcomeUnknown("writer-silent", "The database writer did not answer in time.") from error
+        finally:
+            self._waiting.pop(number, None)
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                with processes.short_path(self._path) as short:
+                    reader, stream = await asyncio.open_unix_connection(short)
+            except OSError:
+                await asyncio.sleep(RECONNECT_INTERVAL_S)
+                continue
+            self._stream = stream
+            try:
+                await self._receive(reader)
+            finally:
+                self._stream = None
+                stream.close()
+                self._lose()
+
+    async def _receive(self, reader: asyncio.StreamReader) -> None:
+        frames = Frames()
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(256 * 1024):
+                for frame in frames.feed(data):
+                    got = answer(frame)
+                    future = self._waiting.get(got.number)
+                    if future is not None and not future.done():
+                        future.set_result(got)
+
+    def _lose(self) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(OutcomeUnknown("writer-lost", "The database writer was lost before it answered."))
+
+
+def _error(got: Answer) -> ServiceError:
+    family = {kind.kind: kind for kind in ServiceError.__subclasses__()}
+    return family.get(got.kind, ServiceError)(got.code, got.message)

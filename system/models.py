@@ -1,0 +1,14 @@
+"""Gathers every model file, so that `Base.metadata` is whole for whoever imports this one."""
+
+from system import (  # noqa: F401
+    challenge_models,
+    health_models,
+    notification_models,
+    operations_models,
+    points_models,
+    tournament_models,
+    user_models,
+)
+from system.database import Base
+
+metadata = Base.metadata

@@ -1,0 +1,198 @@
+"""Telling people what happened: an outbox written with the event, a worker that delivers, an inbox they read.
+
+    event's transaction ── outbox row ──▶ deliver_due ── channel ── inbox row (one per outbox row) + attempt in the log
+
+The effect is exactly once however often the worker is killed: the inbox row, the attempt and the outbox' new state are one
+transaction, and the inbox row is unique per outbox row. What a channel refuses is tried again, ever later, and given up
+after `MAX_ATTEMPTS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, RowMapping, Table, bindparam, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from system import operations_service
+from system.errors import NotFound
+from system.jobs import NOTHING_HAPPENED, Operation, Reply, write_job
+from system.notification_models import DEAD, DELIVERED, PENDING, DeliveryAttempt, Notification, OutboxEntry
+
+outbox: Table = OutboxEntry.__table__  # type: ignore[assignment]
+inbox: Table = Notification.__table__  # type: ignore[assignment]
+attempts: Table = DeliveryAttempt.__table__  # type: ignore[assignment]
+
+MAX_ATTEMPTS = 8
+FIRST_RETRY_MS = 1_000
+"""The second attempt comes this much later, the third twice as much, and so on: about two minutes in all."""
+
+_REASON_CHARACTERS = 300
+_WRITE = insert(outbox)
+_PENDING = select(func.count()).select_from(outbox).where(outbox.c.state == PENDING)
+_DUE = (
+    select(outbox)
+    .where(outbox.c.state == PENDING, outbox.c.next_attempt_ms <= bindparam("now_ms"))
+    .order_by(outbox.c.next_attempt_ms, outbox.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)  # several workers, on an engine with several writers, share what is due
+)
+_SET = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("wanted"))
+    .values(state=bindparam("now_state"), attempts=bindparam("tried"), next_attempt_ms=bindparam("due_ms"))
+)
+_LOG = insert(attempts)
+_RECEIVED = select(inbox.c.id).where(inbox.c.outbox_id == bindparam("entry"))
+_RECEIVE = insert(inbox)
+_COLUMNS = (inbox.c.id, inbox.c.kind, inbox.c.text, inbox.c.subject_id, inbox.c.at_ms, inbox.c.read_ms)
+_ALL = (
+    select(*_COLUMNS)
+    .where(inbox.c.user_id == bindparam("user"), inbox.c.id < bindparam("before"))
+    .order_by(inbox.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_UNREAD = _ALL.where(inbox.c.read_ms.is_(None))
+_UNREAD_COUNT = (
+    select(func.count()).select_from(inbox).where(inbox.c.user_id == bindparam("user"), inbox.c.read_ms.is_(None))
+)
+_OWN = select(inbox.c.id, inbox.c.read_ms).where(
+    inbox.c.id == bindparam("wanted"), inbox.c.user_id == bindparam("user")
+)
+_READ = (
+    update(inbox)
+    .where(inbox.c.id == bindparam("wanted"), inbox.c.read_ms.is_(None))
+    .values(read_ms=bindparam("now_ms"))
+)
+_READ_ALL = (
+    update(inbox)
+    .where(inbox.c.user_id == bindparam("user"), inbox.c.read_ms.is_(None))
+    .values(read_ms=bindparam("now_ms"))
+    .returning(inbox.c.id)
+)
+
+
+class DeliveryFailed(Exception):
+    """A channel could not deliver now; the sentence goes into the delivery log."""
+
+
+class Channel(Protocol):
+    """A way to reach a user. Delivering an entry a second time does nothing, by the entry's id."""
+
+    def deliver(self, session: Session, entry: RowMapping, now_ms: int) -> None:
+        """The user has been told. Raises DeliveryFailed when not."""
+
+
+class Inbox:
+    """The platform's own channel: a row the user reads over the API."""
+
+    def deliver(self, session: Session, entry: RowMapping, now_ms: int) -> None:
+        """The notification is in the user's inbox once the caller commits."""
+        if session.execute(_RECEIVED, {"entry": entry["id"]}).first() is not None:
+            return
+        session.execute(
+            _RECEIVE,
+            {
+                "outbox_id": entry["id"],
+                "user_id": entry["user_id"],
+                "kind": entry["kind"],
+                "text": entry["text"],
+                "subject_id": entry["subject_id"],
+                "at_ms": now_ms,
+            },
+        )
+
+
+CHANNEL: Channel = Inbox()
+
+
+def tell(session: Session, operation: Operation, user_id: int, kind: str, text: str, subject_id: int | None) -> None:
+    """Writes into the outbox, in the event's own transaction."""
+    session.execute(
+        _WRITE,
+        {
+            "operation_id": operation.id,
+            "user_id": user_id,
+            "kind": kind,
+            "text": text,
+            "subject_id": subject_id,
+            "state": PENDING,
+            "attempts": 0,
+            "next_attempt_ms": operation.at_ms,
+            "at_ms": operation.at_ms,
+        },
+    )
+
+
+@write_job("notifications")
+def deliver_due(session: Session, operation: Operation, limit: int, now_ms: int) -> Reply:
+    """Up to `limit` due entries were attempted; each succeeded or failed alone. Nothing happened when none was due.
+
+    Called by the worker with no actor, again and again: as soon as it answers while something is pending.
+    """
+    due = session.execute(_DUE, {"now_ms": now_ms, "limit": limit}).mappings().all()
+    if not due:
+        return NOTHING_HAPPENED
+    delivered = sum(_deliver(session, entry, now_ms) for entry in due)
+    failed = len(due) - delivered
+    operations_service.record(session, operation, "notifications.delivered", None, delivered=delivered, failed=failed)
+    return Reply(200, {"delivered": delivered, "failed": failed})
+
+
+def _deliver(session: Session, entry: RowMapping, now_ms: int) -> bool:
+    tried = entry["attempts"] + 1
+    error = _attempt(session, entry, now_ms)
+    state = DELIVERED if not error else DEAD if tried >= MAX_ATTEMPTS else PENDING
+    due_ms = now_ms + FIRST_RETRY_MS * 2 ** (tried - 1)
+    session.execute(_SET, {"wanted": entry["id"], "now_state": state, "tried": tried, "due_ms": due_ms})
+    outcome = "failed" if error else "delivered"
+    session.execute(
+        _LOG, {"outbox_id": entry["id"], "attempt": tried, "outcome": outcome, "error": error, "at_ms": now_ms}
+    )
+    return not error
+
+
+def _attempt(session: Session, entry: RowMapping, now_ms: int) -> str:
+    """Why the channel did not deliver, empty when it did. What a failing one had written is undone, and nothing else."""
+    try:
+        with session.begin_nested():
+            CHANNEL.deliver(session, entry, now_ms)
+    except DeliveryFailed as failure:
+        return (str(failure) or "The channel gave no reason.")[:_REASON_CHARACTERS]
+    return ""
+
+
+@write_job("notifications")
+def mark_read(session: Session, operation: Operation, notification_id: int) -> Reply:
+    """The notification counts as read. Raises NotFound when it is not the actor's. Reading twice changes nothing."""
+    wanted = {"wanted": notification_id, "user": operation.actor_id}
+    if session.execute(_OWN, wanted).one_or_none() is None:
+        raise NotFound("notification-not-found", f"You have no notification {notification_id}.")
+    session.execute(_READ, {"wanted": notification_id, "now_ms": operation.at_ms})
+    operations_service.record(session, operation, "notifications.read", notification_id)
+    return Reply(200, {"id": notification_id, "read": True})
+
+
+@write_job("notifications")
+def mark_all_read(session: Session, operation: Operation) -> Reply:
+    """Every notification the actor has now counts as read."""
+    read = len(session.execute(_READ_ALL, {"user": operation.actor_id, "now_ms": operation.at_ms}).all())
+    operations_service.record(session, operation, "notifications.all-read", operation.actor_id, read=read)
+    return Reply(200, {"read": read})
+
+
+def pending_count(connection: Connection | Session) -> int:
+    """How many outbox entries wait for delivery."""
+    return int(connection.execute(_PENDING).scalar_one())
+
+
+def listing(connection: Connection, user_id: int, unread: bool, limit: int, before: int) -> dict[str, Any]:
+    """The user's inbox, newest first; `next` continues the listing, None at its end."""
+    wanted = {"user": user_id, "before": before, "limit": limit}
+    rows = [dict(row) for row in connection.execute(_UNREAD if unread else _ALL, wanted).mappings()]
+    return {"notifications": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
+
+
+def unread_count(connection: Connection, user_id: int) -> dict[str, int]:
+    """How many notifications the user has not read."""
+    return {"unread": int(connection.execute(_UNREAD_COUNT, {"user": user_id}).scalar_one())}

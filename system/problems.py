@@ -1,0 +1,55 @@
+"""Errors as RFC 9457 problems, in one place."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+
+from system.errors import OutcomeUnknown, ServiceError, Unavailable
+
+TYPE_PREFIX = "urn:gymkhana:problem:"
+
+_STATUS = {
+    "invalid": 400,
+    "unauthorised": 401,
+    "forbidden": 403,
+    "not-found": 404,
+    "conflict": 409,
+    "reused": 422,
+    "unavailable": 503,
+    "outcome-unknown": 503,
+}
+
+
+def problem_bytes(
+    error: Exception, request_id: str, *, status: int | None = None
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body of the problem that `error` is.
+
+    `Outcome: not-applied` is sent with Unavailable alone: only then is it certain that nothing was written. Whatever is
+    no ServiceError is a 500 whose details stay in the log.
+    """
+    if not isinstance(error, ServiceError):
+        error = ServiceError("internal", "Something went wrong that is not yours to mend; the log has it.")
+    status = status or _STATUS.get(error.kind, 500)
+    body = msgspec.json.encode(
+        {
+            "type": TYPE_PREFIX + error.code,
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": error.message,
+            "code": error.code,
+            "request_id": request_id,
+        }
+    )
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, Unavailable):
+        headers.append((b"outcome", b"not-applied"))
+    if isinstance(error, OutcomeUnknown):
+        headers.append((b"outcome", b"unknown"))
+    return status, headers, body

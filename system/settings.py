@@ -1,0 +1,66 @@
+"""Every environment variable the service reads, read once."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_DATABASE_URL = "sqlite:///var/gym.db"
+
+
+class Settings(BaseSettings):
+    """The service's configuration. Names in capitals are the environment variables; nothing else configures it."""
+
+    model_config = SettingsConfigDict(env_prefix="GYM_", extra="ignore", frozen=True)
+
+    database_url: str = Field(default=DEFAULT_DATABASE_URL, validation_alias="DATABASE_URL")
+    env: Literal["dev", "prod"] = "dev"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    server: Literal["granian", "uvicorn"] = "granian"
+    runtime: Path | None = None
+    """Directory of `processes.json` and the writer's socket; `<database>.runtime/` when unset."""
+    failpoints: Path | None = None
+    """Directory where failpoints are armed. Unset, as in production, no failpoint exists."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    read_places: int = Field(default=256, ge=1)
+    """Reads under way or waiting, all domains together."""
+    write_places: int = Field(default=1024, ge=1)
+    """Writes under way or waiting, all domains together. One domain may hold half of them."""
+    read_deadline_ms: int = Field(default=2_000, ge=1)
+    write_deadline_ms: int = Field(default=3_000, ge=1)
+    job_budget_ms: int = Field(default=1_000, ge=1)
+    """Longest a single job may hold the database; then it is interrupted, rolled back and refused."""
+    batch_jobs: int = Field(default=256, ge=1, le=4096)
+    """Most jobs that share one commit."""
+    hash_threads: int = Field(default=1, ge=1, le=16)
+    hash_places: int = Field(default=64, ge=1)
+    """Log-ins and sign-ups waiting for a hashing thread; one more is refused at once."""
+    session_hours: int = Field(default=24 * 14, ge=1)
+    body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_engine(cls, url: str) -> str:
+        if not url.startswith(("sqlite:", "postgresql:", "postgresql+")):
+            raise ValueError("DATABASE_URL must begin with sqlite: or postgresql:")
+        return url
+
+    def runtime_directory(self) -> Path:
+        """Where the processes meet. Not created here."""
+        if self.runtime is not None:
+            return self.runtime
+        from system.database import sqlite_path
+
+        return sqlite_path(self.database_url).with_suffix(".runtime")
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings. Tests that need others build a `Settings` and pass it on."""
+    return Settings()

@@ -1,0 +1,159 @@
+"""`gymkhana backup`, as a person or a pipeline uses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from backups.errors import BackupError, NoSuchBackup, NothingToRestore, NotSeparate, StoreUnusable, UsageError
+from ci.commands.backup import command
+from tests.backups import databases
+from tests.backups.house import House
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments))
+
+
+def ask(*arguments: str) -> dict[str, Any]:
+    result = invoke(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def refused(kind: type[BackupError], exit_code: int, *arguments: str) -> str:
+    """The one sentence with which the command refuses; turning it into an exit code is the command line's business."""
+    error = invoke(*arguments).exception
+    assert type(error) is kind
+    assert error.exit_code == exit_code
+    assert "\n" not in str(error)
+    return str(error)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the database where the commands expect it."""
+    (tmp_path / "var").mkdir()
+    databases.make(tmp_path / "var" / "gym.db")
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATABASE_URL", "GYM_STORE", "GYM_STORE_DEMO"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_the_whole_story_with_the_defaults(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GYM_STORE_DEMO", "1")
+    made = ask("run")
+    assert (made["sequence"], made["rows"], made["position"], made["state"]) == (1, 402, 200, "complete")
+    assert ask("verify")["verifications"][0]["ok"] is True
+    (listed,) = ask("list")["backups"]
+    assert (listed["id"], listed["state"]) == (made["id"], "verified")
+    wanted = databases.contents(place / "var" / "gym.db")
+    databases.write(place / "var" / "gym.db", 5)
+    restored = ask("restore", "--yes")
+    assert restored["backup"] == made["id"]
+    assert Path(restored["evidence"]).is_dir()
+    assert databases.contents(place / "var" / "gym.db") == wanted
+
+
+def test_the_default_store_is_refused_with_what_to_type(place: Path) -> None:
+    said = refused(NotSeparate, 2, "run")
+    assert "--store" in said
+    assert "--demo" in said
+    assert not (place / "var" / "backups").exists()
+
+
+def test_the_database_may_be_named_by_the_environment(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    databases.make(place / "other.db", rows=7)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{place}/other.db")
+    monkeypatch.setenv("GYM_STORE", str(place / "elsewhere"))
+    assert ask("run", "--demo")["position"] == 7
+    assert (place / "elsewhere" / "manifests").is_dir()
+
+
+def test_words_for_people_say_what_was_done(house: House) -> None:
+    database, store = str(house.database), house.store.address
+    run = invoke("run", "--database", database, "--store", store, "--demo")
+    assert run.exit_code == 0
+    assert "position  230" in run.stdout
+    assert f"in {store}" in run.stdout
+    listed = invoke("list", "--store", store).stdout.splitlines()
+    assert listed[0].split() == ["BACKUP", "TAKEN", "SIZE", "STORED", "ROWS", "POSITION", "STATE"]
+    assert [line.split("-")[1] for line in listed[1:]] == ["000003", "000002", "000001"]
+    assert "  good  " in invoke("verify", house.older.id, "--store", store).stdout
+    restored = invoke("restore", "--database", database, "--store", store, "--yes")
+    assert "evidence" in restored.stdout
+    assert "decide" in restored.stdout
+
+
+def test_violations_of_the_database_itself_are_told(place: Path) -> None:
+    with databases.connect(place / "var" / "gym.db") as open_database:
+        open_database.execute("INSERT INTO notes (operation) VALUES (999999)")
+    open_database.close()
+    assert "has 1 foreign key violations" in invoke("run", "--demo").stdout
+
+
+def test_a_bad_backup_is_listed_with_its_reason_and_fails_the_verification(house: House) -> None:
+    house.manifest_of(house.newer).write_text("not JSON")
+    listed = invoke("list", "--store", house.store.address)
+    assert listed.exit_code == 0
+    assert "bad" in listed.stdout
+    assert f"{house.newer.id}: Its manifest is not JSON" in listed.stdout
+    result = invoke("verify", "--all", "--store", house.store.address, "--json")
+    assert result.exit_code == 1
+    assert [look["ok"] for look in json.loads(result.stdout)["verifications"]] == [True, False]
+
+
+def test_the_fallback_and_its_cost_are_told(house: House) -> None:
+    databases.flip(house.object_of(house.newer), 60)
+    restored = invoke("restore", "--database", str(house.database), "--store", house.store.address, "--yes")
+    assert restored.stdout.startswith(f"Refused {house.newer.id}: ")
+    assert "30 operations older than the newest backup" in restored.stdout
+
+
+def test_a_dry_run_prints_the_plan_and_changes_nothing(house: House) -> None:
+    before = sorted(house.database.parent.iterdir())
+    arguments = ("restore", "--database", str(house.database), "--store", house.store.address, "--dry-run")
+    assert "  1. fetch" in invoke(*arguments).stdout
+    assert ask(*arguments)["plan"]["backup"] == house.newer.id
+    assert sorted(house.database.parent.iterdir()) == before
+
+
+def test_a_pipe_cannot_agree_to_replace_a_database(house: House) -> None:
+    said = refused(UsageError, 2, "restore", "--database", str(house.database), "--store", house.store.address)
+    assert "--yes" in said
+
+
+def test_restoring_to_a_new_place_needs_no_yes(house: House, tmp_path: Path) -> None:
+    ask("restore", "--store", house.store.address, "--to", str(tmp_path / "look.db"), "--backup", house.older.id)
+    assert databases.contents(tmp_path / "look.db") == house.then
+
+
+def test_a_store_that_is_a_file_and_one_that_is_missing(place: Path) -> None:
+    (place / "file").touch()
+    assert "is a file" in refused(StoreUnusable, 2, "run", "--store", "file")
+    for verb in ("list", "verify", "restore"):
+        assert "There is no store" in refused(StoreUnusable, 2, verb, "--store", "none")
+
+
+def test_an_empty_store_is_said_to_be_empty(place: Path) -> None:
+    (place / "store").mkdir()
+    assert "holds no backup yet" in invoke("list", "--store", "store").stdout
+    assert ask("list", "--store", "store")["backups"] == []
+    for arguments in (("verify",), ("verify", "--all")):
+        assert "holds no backup yet" in refused(NoSuchBackup, 2, *arguments, "--store", "store")
+    assert "nothing to restore" in refused(NothingToRestore, 1, "restore", "--store", "store")
+
+
+def test_a_database_of_another_kind(place: Path) -> None:
+    assert "postgresql" in refused(UsageError, 2, "run", "--database", "postgresql://localhost/gym")
+
+
+def test_one_backup_or_all_of_them_but_not_both(house: House) -> None:
+    result = invoke("verify", house.older.id, "--all", "--store", house.store.address)
+    assert result.exit_code == 2

@@ -1,0 +1,113 @@
+"""Backups and restores done wrong on purpose: each must come out as exactly what it is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pysqlite3 import dbapi2 as sqlite
+
+from backups import catalogue
+from backups import swap as swaps
+from backups.backup import run_backup
+from backups.directory_store import DirectoryStore
+from backups.engine import Snapshot
+from backups.errors import BackupError, NothingToRestore
+from backups.progress import Progress, silent
+from backups.restore import restore
+from backups.sqlite import SqliteEngine
+from backups.verify import verify
+from tests.backups import databases
+from tests.backups.house import House
+
+
+class MainFileOnly(SqliteEngine):
+    """Copies the main file and forgets the log, as so many scripts do."""
+
+    def snapshot(self, database: Path, into: Path, progress: Progress = silent) -> Snapshot:
+        honest = super().snapshot(database, into, progress)
+        subprocess.run(["cp", database, into], check=True)
+        return honest
+
+
+def test_a_backup_of_the_main_file_alone_is_found_out(database: Path, store: DirectoryStore) -> None:
+    """SQLite calls such a copy sound; the ten operations that were in the log are missing from it."""
+    with databases.service(database, rows=10):
+        made = run_backup(MainFileOnly(position_of="operations.sequence"), str(database), store, demonstration=True)
+    outcome = verify(store)
+    assert not outcome.ok
+    assert "Table operations has 200 rows, and the manifest says 210." in outcome.findings
+    assert "The position is 200, and the manifest says 210." in outcome.findings
+    assert catalogue.read(store).find(made.id).state == "bad"
+
+
+def test_a_restore_refuses_such_a_backup_even_if_nobody_ever_verified_it(database: Path, store: DirectoryStore) -> None:
+    with databases.service(database, rows=10):
+        run_backup(MainFileOnly(), str(database), store, demonstration=True)
+    now = databases.contents(database)
+    with pytest.raises(NothingToRestore, match="Table operations has 200 rows, and the manifest says 210"):
+        restore(SqliteEngine(), store, str(database))
+    assert databases.contents(database) == now
+
+
+def test_a_log_that_only_changed_rows_is_missed_by_the_content_digest_alone(
+    database: Path, store: DirectoryStore
+) -> None:
+    """No row more, no row less, no new operation, not a page more: only the contents tell."""
+    with databases.service(database):
+        with databases.connect(database) as other:
+            other.execute("UPDATE notes SET extra = x'0000' WHERE id = 7")
+        run_backup(MainFileOnly(position_of="operations.sequence"), str(database), store, demonstration=True)
+        other.close()
+    assert verify(store).findings == ("Table notes has the right number of rows and another content.",)
+
+
+def test_an_old_log_left_in_place_makes_a_wrong_database_and_our_restore_removes_it(
+    engine: SqliteEngine, house: House
+) -> None:
+    """The crash leaves a log; a plain copy over the main file gets that log replayed into it."""
+    databases.crash(house.database, rows=400)
+    naive = house.database.parent / "naive"
+    naive.mkdir()
+    for member in engine.members(house.database)[1:]:
+        if member.exists():
+            shutil.copy(member, naive / member.name)
+    restore(engine, house.store, str(house.database))
+
+    shutil.copy(house.database, naive / "gym.db")
+    assert read_or_say(naive / "gym.db") != house.now
+
+    assert not house.database.with_name("gym.db-wal").exists()
+    assert databases.contents(house.database) == house.now
+
+
+def test_a_restore_that_leaves_the_old_log_is_noticed_when_the_database_is_reopened(
+    engine: SqliteEngine, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.crash(house.database, rows=400)
+    monkeypatch.setattr(swaps, "_keep_evidence", lambda *_: None)
+    with pytest.raises(BackupError, match=r"was restored from .* and does not open well"):
+        restore(engine, house.store, str(house.database))
+
+
+def test_a_manifest_changed_to_fit_a_worse_copy_shows_in_the_chain(house: House) -> None:
+    path = house.manifest_of(house.older)
+    path.write_bytes(path.read_bytes().replace(b'"rows":200', b'"rows":199'))
+    entry = catalogue.read(house.store).find(house.older.id)
+    assert entry.state == "bad"
+    assert entry.fault == "Its manifest is not the one that the backup after it recorded."
+
+
+def test_a_manifest_copied_under_another_name_is_bad(house: House) -> None:
+    house.manifest_of(house.newer).write_bytes(house.manifest_of(house.older).read_bytes())
+    entry = catalogue.read(house.store).find(house.newer.id)
+    assert entry.fault == f"Its manifest is that of another backup, {house.older.id}."
+
+
+def read_or_say(path: Path) -> databases.Contents | str:
+    try:
+        return databases.contents(path)
+    except sqlite.DatabaseError as error:
+        return str(error)

@@ -1,0 +1,8 @@
+"""The stand-in's writer, under a name that the supervisor can start."""
+
+import sys
+
+from tests.chaos.stand_in import main
+
+if __name__ == "__main__":
+    sys.exit(main("writer"))

@@ -1,0 +1,33 @@
+"""The sampler's arithmetic on a Prometheus page."""
+
+from __future__ import annotations
+
+import pytest
+
+from ci.sampler import histogram_quantile, parse
+
+PAGE = """# HELP gymkhana_memory_bytes Resident memory.
+# TYPE gymkhana_memory_bytes gauge
+gymkhana_memory_bytes{process="http"} 1.5e+08
+gymkhana_memory_bytes{process="writer"} 70000000.0
+gymkhana_open_connections 1000.0
+"""
+
+
+def test_a_page_is_read_with_its_labels() -> None:
+    page = parse(PAGE)
+    assert page["gymkhana_memory_bytes"] == [({"process": "http"}, 1.5e8), ({"process": "writer"}, 7e7)]
+    assert page["gymkhana_open_connections"] == [({}, 1000.0)]
+
+
+def test_a_quantile_is_interpolated_inside_its_bucket() -> None:
+    assert histogram_quantile({1.0: 50, 2.0: 100, float("inf"): 100}, 0.75) == pytest.approx(1.5)
+
+
+def test_a_quantile_beyond_the_last_edge_is_that_edge() -> None:
+    assert histogram_quantile({1.0: 10, float("inf"): 100}, 0.95) == 1.0
+
+
+@pytest.mark.parametrize("buckets", [{}, {1.0: 0, float("inf"): 0}])
+def test_nothing_counted_has_no_quantile(buckets: dict[float, float]) -> None:
+    assert histogram_quantile(buckets, 0.95) is None

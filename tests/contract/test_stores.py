@@ -1,0 +1,124 @@
+"""The contract of Store, over every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backups import store as stores
+from backups.directory_store import DirectoryStore
+from backups.errors import Locked, NameTaken, ObjectMissing
+from backups.store import Store, StoredObject
+from tests.backups.memory_store import MemoryStore
+
+
+@pytest.fixture(params=["directory", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return DirectoryStore(tmp_path / "store", make=True) if request.param == "directory" else MemoryStore()
+
+
+def test_create_gives_back_what_was_put(store: Store) -> None:
+    assert store.create("objects/a/data", (b"one", b"", b"two")) == 6
+    assert stores.read(store, "objects/a/data") == b"onetwo"
+
+
+def test_an_empty_object_is_an_object(store: Store) -> None:
+    assert store.create("empty", ()) == 0
+    assert stores.read(store, "empty") == b""
+    assert store.size("empty") == 0
+
+
+def test_create_refuses_a_name_that_exists_and_keeps_the_old_content(store: Store) -> None:
+    store.create("name", (b"old",))
+    with pytest.raises(NameTaken):
+        store.create("name", (b"new",))
+    assert stores.read(store, "name") == b"old"
+
+
+def test_an_object_whose_writing_failed_does_not_exist(store: Store) -> None:
+    def torn() -> Iterator[bytes]:
+        yield b"half"
+        raise RuntimeError("the source went away")
+
+    with pytest.raises(RuntimeError, match="the source went away"):
+        store.create("objects/torn", torn())
+    assert store.list() == ()
+    assert store.size("objects/torn") is None
+    store.create("objects/torn", (b"whole",))
+    assert stores.read(store, "objects/torn") == b"whole"
+
+
+def test_an_object_is_invisible_while_it_is_written(store: Store) -> None:
+    def watched() -> Iterator[bytes]:
+        yield b"half"
+        assert store.list() == ()
+        assert store.size("name") is None
+
+    store.create("name", watched())
+
+
+def test_list_is_sorted_and_by_prefix(store: Store) -> None:
+    for name in ("b/2", "a/1", "b/10", "c"):
+        store.create(name, (name.encode(),))
+    assert [stored.name for stored in store.list()] == ["a/1", "b/10", "b/2", "c"]
+    assert store.list("b/1") == (StoredObject("b/10", 4),)
+    assert store.list("nothing/") == ()
+
+
+def test_a_missing_object_is_said_to_be_missing(store: Store) -> None:
+    with pytest.raises(ObjectMissing, match="objects/none"):
+        store.open("objects/none")
+    assert store.size("objects/none") is None
+
+
+def test_a_folder_of_objects_is_not_an_object(store: Store) -> None:
+    store.create("objects/a/data", (b"x",))
+    assert store.size("objects/a") is None
+
+
+def test_delete_removes_and_may_be_repeated(store: Store) -> None:
+    store.create("objects/name", (b"x",))
+    store.delete("objects/name")
+    store.delete("objects/name")
+    assert store.list() == ()
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../outside", "a/../b", ".hidden", "a/.hidden", "a//b", "a/"])
+def test_a_name_that_could_leave_the_store_is_refused(store: Store, name: str) -> None:
+    with pytest.raises(ValueError, match="not an object name"):
+        store.create(name, (b"x",))
+
+
+def test_exclusive_refuses_a_second_writer_and_lets_readers_be(store: Store) -> None:
+    store.create("name", (b"x",))
+    with store.exclusive("first"):
+        with pytest.raises(Locked, match="first"), store.exclusive("second"):
+            pass
+        assert stores.read(store, "name") == b"x"
+        store.create("other", (b"y",))
+    with store.exclusive("third"):
+        pass
+
+
+def test_exclusive_is_released_when_the_block_fails(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.exclusive("first"):
+        raise RuntimeError
+    with store.exclusive("second"):
+        pass
+
+
+def test_scratch_is_empty_local_and_gone_afterwards(store: Store) -> None:
+    with store.scratch("work") as place:
+        assert list(place.iterdir()) == []
+        (place / "file").write_bytes(b"x")
+        assert store.list() == ()
+    assert not place.exists()
+
+
+def test_scratch_survives_another_writers_sweep_while_it_is_used(store: Store) -> None:
+    with store.scratch("look") as place:
+        (place / "file").write_bytes(b"x")
+        with store.exclusive("backup"):
+            assert (place / "file").read_bytes() == b"x"

@@ -1,0 +1,150 @@
+"""Service levels: each can pass, each can fail, and each says when it cannot tell."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from loadtests.measure import Figures, Observation, Request, Window, figures
+from loadtests.scenario import ErrorLevel, LatencyLevel, RateLevel
+from loadtests.service_levels import Judged, judge
+
+P95 = LatencyLevel(percentile=95, gate_ms=500, aim_ms=50)
+NO_ERRORS = ErrorLevel(gate_share=0)
+RATE = RateLevel(gate_share=0.05)
+
+
+def observation(*found: Request, expected_rate: float | None = None) -> Observation:
+    total: Figures = figures("all", found, seconds=10.0)
+    return Observation(Window(0.0, 10.0), found, total, (total,), users=10.0, expected_rate=expected_rate)
+
+
+def good(times: int, d: float = 0.01, flow: str = "profile") -> tuple[Request, ...]:
+    return (Request(flow, 0.0, d, 200, good=True),) * times
+
+
+def bad(times: int, status: int = 0, flow: str = "profile") -> tuple[Request, ...]:
+    return (Request(flow, 0.0, 0.001, status, good=False),) * times
+
+
+def judged(level: LatencyLevel | ErrorLevel | RateLevel, found: Observation, samples_min: int = 1) -> Judged:
+    (one,) = judge([level], found, found, samples_min=samples_min)
+    return one
+
+
+def test_fast_enough() -> None:
+    """Under the gate and under the aim."""
+    one = judged(P95, observation(*good(200)))
+    assert (one.name, one.goal, one.unit) == ("p95 of all requests", "at most 500 ms (aim 50 ms)", "ms")
+    assert (one.measured, one.result, one.why, one.aim_met) == (10.0, "pass", "", True)
+
+
+def test_missed_aim_does_not_gate() -> None:
+    """A busy machine prints it and stays green."""
+    one = judged(P95, observation(*good(200, d=0.4)))
+    assert (one.result, one.why, one.aim_met) == ("pass", "slower than the aim", False)
+
+
+def test_exactly_at_the_gate_passes() -> None:
+    """At most means at most."""
+    assert judged(P95, observation(*good(200, d=0.5))).result == "pass"
+
+
+def test_too_slow() -> None:
+    """By how much."""
+    one = judged(P95, observation(*good(200, d=0.75)))
+    assert (one.measured, one.result, one.why) == (750.0, "fail", "250 ms too slow")
+
+
+def test_outage_fails_the_latency_level() -> None:
+    """Refused in a millisecond each: other tools would call that fast."""
+    one = judged(P95, observation(*good(180), *bad(20)))
+    assert (one.measured, one.result) == (math.inf, "fail")
+    assert one.why == "20 of 200 requests failed, and a failure counts as infinitely slow"
+
+
+def test_everything_failed() -> None:
+    """A dead server has no latency to praise."""
+    assert judged(P95, observation(*bad(200))).result == "fail"
+
+
+def test_few_failures_leave_a_percentile_alone() -> None:
+    """Five of two hundred lie beyond the p95; the error level is there for them."""
+    assert judged(P95, observation(*good(195), *bad(5))).result == "pass"
+
+
+def test_latency_not_resolved() -> None:
+    """199 requests do not hold ten beyond their p95."""
+    one = judged(P95, observation(*good(199)))
+    assert (one.measured, one.result, one.why) == (None, "unknown", "not resolved by 199 requests")
+
+
+@pytest.mark.parametrize("level", [P95, NO_ERRORS, RATE])
+def test_nothing_sent_is_unknown(level: LatencyLevel | ErrorLevel | RateLevel) -> None:
+    """Zero requests, zero errors, and no pass."""
+    one = judged(level, observation())
+    assert (one.measured, one.result, one.why) == (None, "unknown", "nothing was sent")
+
+
+@pytest.mark.parametrize("level", [P95, NO_ERRORS, RATE])
+def test_too_few_samples_are_unknown(level: LatencyLevel | ErrorLevel | RateLevel) -> None:
+    """The scenario's floor holds for every level."""
+    one = judged(level, observation(*good(200), expected_rate=20.0), samples_min=201)
+    assert (one.result, one.why) == ("unknown", "200 requests, 201 needed")
+
+
+def test_level_of_one_flow_looks_at_that_flow_only() -> None:
+    """A slow flow is not hidden by a fast one, and a flow that never ran is unknown."""
+    found = observation(*good(1000), *good(200, d=2.0, flow="join"))
+    join = LatencyLevel(percentile=95, gate_ms=500, flow="join")
+    assert (judged(join, found).name, judged(join, found).result) == ("p95 of join", "fail")
+    assert judged(LatencyLevel(percentile=95, gate_ms=500, flow="settle"), found).why == "nothing was sent"
+    assert judged(ErrorLevel(gate_share=0, flow="join"), found).result == "pass"
+
+
+def test_no_errors() -> None:
+    """The only way to pass."""
+    one = judged(NO_ERRORS, observation(*good(200)))
+    assert (one.measured, one.result, one.goal) == (0.0, "pass", "0")
+
+
+def test_one_error_is_one_too_many() -> None:
+    """And it is said where."""
+    one = judged(NO_ERRORS, observation(*good(199), *bad(1, status=500, flow="join")))
+    assert (one.measured, one.result) == (0.005, "fail")
+    assert one.why == "1 failed, most often join with status 500"
+
+
+def test_errors_fail_however_few_the_samples() -> None:
+    """One error in ten requests needs no statistics."""
+    one = judged(NO_ERRORS, observation(*good(9), *bad(1)), samples_min=200)
+    assert (one.result, one.why) == ("fail", "1 failed, most often profile with no answer")
+
+
+def test_allowed_share_of_errors() -> None:
+    """Up to the share, and not beyond."""
+    level = ErrorLevel(gate_share=0.01)
+    assert judged(level, observation(*good(99), *bad(1))).result == "pass"
+    assert judged(level, observation(*good(98), *bad(2))).result == "fail"
+
+
+def test_errors_of_the_ramp_count_though_its_latency_does_not() -> None:
+    """The steady stretch was clean; the run was not."""
+    steady, whole = observation(*good(200)), observation(*good(300), *bad(1))
+    latency, errors = judge([P95, NO_ERRORS], steady, whole)
+    assert (latency.result, errors.result) == ("pass", "fail")
+
+
+@pytest.mark.parametrize(
+    ("expected_rate", "result"), [(20.0, "pass"), (20.9, "pass"), (21.2, "fail"), (19.0, "fail"), (19.1, "pass")]
+)
+def test_rate_must_close_with_littles_law(expected_rate: float, result: str) -> None:
+    """Two hundred requests in ten seconds; too few and too many are both suspicious."""
+    assert judged(RATE, observation(*good(200), expected_rate=expected_rate)).result == result
+
+
+def test_rate_without_users_is_unknown() -> None:
+    """A ledger that names no users implies no rate."""
+    one = judged(RATE, observation(*good(200)))
+    assert (one.result, one.why) == ("unknown", "no virtual user was seen in the measured window")

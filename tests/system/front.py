@@ -1,0 +1,83 @@
+"""The platform as its clients see it: the real application, and a real writer on a real socket, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from system.app import make_app
+from system.batch import Batches
+from system.database import Base, engine_for
+from system.failpoints import Failpoints
+from system.settings import Settings
+from system.writer import Writer, listen
+
+PASSWORD = "correct horse battery"
+
+
+class Front:
+    """Serves while the block runs. Calls are made from the test's thread, one after the other."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "gym.db"
+        self.config = Settings(DATABASE_URL=f"sqlite:///{path}", runtime=directory)  # type: ignore[call-arg]
+        engine = engine_for(self.config.database_url, writer=True)
+        Base.metadata.create_all(engine)
+        self._batches = Batches(engine, path, Failpoints(None), 5.0)
+        self._writer = Writer(self._batches, listen(directory), 64)
+        self._writing = threading.Thread(target=self._writer.serve)
+        self._runner = asyncio.Runner()
+        self._looping = threading.Thread(target=self._runner.get_loop().run_forever)
+        self._numbers = itertools.count(1)
+
+    def __enter__(self) -> Front:
+        self._writing.start()
+        self._looping.start()
+        app, edge = make_app(self.config)
+        self.app = app
+        self._lifespan = app.router.lifespan_context(app)
+        self._run(self._lifespan.__aenter__())
+        self._client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=edge), base_url="http://gym")
+        deadline = time.monotonic() + 10
+        while self.call("GET", "/health/ready").status_code != 200:
+            assert time.monotonic() < deadline, "the platform did not become ready"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run(self._client.aclose())
+        self._run(self._lifespan.__aexit__(None, None, None))
+        self._runner.get_loop().call_soon_threadsafe(self._runner.get_loop().stop)
+        self._looping.join()
+        self._runner.close()
+        self._writer.stop()
+        self._writing.join()
+        self._writer.close()
+        self._batches.close()
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, token: str = "", op: str | None = None, raw: bytes | None = None
+    ) -> httpx2.Response:
+        """The response to one request. A write gets an operation id of its own unless `op` names one."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if method != "GET":
+            headers["Operation-Id"] = op or f"front.{next(self._numbers)}"
+        content: dict[str, Any] = {"content": raw} if raw is not None else {"json": body} if body is not None else {}
+        response: httpx2.Response = self._run(self._client.request(method, path, headers=headers, **content))
+        return response
+
+    def join(self, name: str) -> tuple[int, str]:
+        """Id and token of a new user who has logged in."""
+        user = self.call("POST", "/users", {"name": name, "password": PASSWORD})
+        assert user.status_code == 201, user.text
+        session = self.call("POST", "/sessions", {"name": name, "password": PASSWORD})
+        assert session.status_code == 201, session.text
+        return user.json()["id"], session.json()["token"]
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._runner.get_loop()).result(30)

@@ -1,0 +1,182 @@
+"""The platform without HTTP: every job goes through the real batch writer as the frame it would arrive in."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import msgspec
+import pysqlite3.dbapi2 as sqlite
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+import system.job_modules
+from system import (
+    audit,
+    challenge_service,
+    match_service,
+    notification_service,
+    operations_service,
+    tournament_service,
+    user_service,
+)
+from system.audit import Facts
+from system.batch import Batches
+from system.database import Base, SessionLocal, engine_for
+from system.errors import ServiceError
+from system.failpoints import Failpoints
+from system.jobs import Operation
+from system.operations_service import Survivor
+from system.wire import Answer, Ask, Frames, ask, pack
+
+assert system.job_modules
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RUN = "r"
+START_MS = 1_700_000_000_000
+
+_FAMILY = {kind.kind: kind for kind in ServiceError.__subclasses__()}
+
+
+class Gym:
+    """A fresh database with its one writer. Every applied job is committed; `now_ms` stands still until it is moved."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "gym.db"
+        self.url = f"sqlite:///{self.path}"
+        writing = engine_for(self.url, writer=True)
+        Base.metadata.create_all(writing)
+        self.reading = engine_for(self.url)
+        self.now_ms = START_MS
+        self._batches = Batches(writing, self.path, Failpoints(None), job_budget_s=30.0)
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self.reading.dispose()
+        self._batches.close()
+
+    def apply(self, job: Any, *args: Any, actor: int | None = None, op: str | None = None) -> Any:
+        """The body the job answered with, after its commit. Raises the ServiceError it refused with."""
+        (answer,) = self.batch([(job, args, actor)], op)
+        if answer.kind:
+            raise _FAMILY[answer.kind](answer.code, answer.message)
+        return msgspec.json.decode(answer.body) if answer.body else None
+
+    def batch(self, calls: Sequence[tuple[Any, tuple[Any, ...], int | None]], op: str | None = None) -> list[Answer]:
+        """The answers to jobs that share one commit, in their order."""
+        frames = Frames()
+        asked = []
+        for number, (job, args, actor) in enumerate(calls):
+            operation = Operation(op or f"{RUN}.{next(self._numbers)}", RUN, actor, "", self.now_ms)
+            sent = Ask(number, job.name, args, operation, time.monotonic() + 30)
+            asked += [ask(frame) for frame in frames.feed(pack(sent))]
+        return sorted(self._batches.run(asked), key=lambda answer: answer.number)
+
+    def read(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs) -> R:
+        """What a read function returns, on a connection that cannot write."""
+        with self.reading.connect() as connection:
+            return function(connection, *args, **kw)
+
+    def session(self) -> Session:
+        """A session that cannot write."""
+        return SessionLocal(bind=self.reading)
+
+    def facts(self) -> Facts:
+        """The audit of what is committed."""
+        with self.session() as session:
+            return audit.facts(session)
+
+    def survivors(self) -> dict[str, Survivor]:
+        """What survives of the run, by operation id."""
+        with self.session() as session:
+            return {found.op: found for found in operations_service.survivors(session, RUN)}
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query, read past every service."""
+        with sqlite.connect(self.path) as connection:
+            rows: list[tuple[Any, ...]] = connection.execute(statement, values).fetchall()
+        connection.close()
+        return rows
+
+    def tamper(self, *statements: str) -> None:
+        """Changes rows behind every rule's back: no foreign keys, no checks. Each statement must change something."""
+        connection = sqlite.connect(self.path)
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        with connection:
+            for statement in statements:
+                assert connection.execute(statement).rowcount != 0, statement
+        connection.close()
+
+    def user(self, name: str) -> int:
+        """A new user with the welcome points; the password is never asked for here."""
+        return int(self.apply(user_service.sign_up, name, "no password")["id"])
+
+    def points(self, user_id: int) -> int:
+        """The user's balance."""
+        return int(self.read(user_service.profile, user_id)["points"])
+
+
+def faults(facts: Facts) -> list[str]:
+    """Everything in an audit that must not be there; empty when the state is sound."""
+    found = []
+    points = facts.conservation
+    if points.balances + points.escrow + points.pools != points.minted:
+        found.append("points are not conserved")
+    found += [f"account {one} is off" for one in points.accounts_off]
+    found += [f"account {one} is negative" for one in points.negative]
+    for one in facts.tournaments:
+        if one.entries > one.capacity:
+            found.append(f"tournament {one.id} is over its capacity")
+        if one.winners != (one.state == "finished") or one.payouts > one.winners:
+            found.append(f"tournament {one.id} has {one.winners} winners and {one.payouts} payouts")
+    found += [f"{relation}: {row}" for relation, rows in facts.orphans.items() for row in rows]
+    found += [f"missing: {one}" for one in facts.notifications.missing]
+    found += [f"extra: {one}" for one in facts.notifications.extra]
+    return found
+
+
+def busy_day(gym: Gym) -> None:
+    """One of everything: every job is applied at least once, and every table has rows.
+
+    Users 1 to 4; tournament 1 finished with user 2 as the winner, tournament 2 open; challenges 1 settled, 2 declined,
+    3 expired from escrow, 4 accepted, 5 issued; user 1 has read everything, user 2 one thing.
+    """
+    ann, bob, cid, dan = (gym.user(name) for name in ("ann", "bob", "cid", "dan"))
+    gym.apply(user_service.log_in, ann, "0" * 64, gym.now_ms + 1_000, None, actor=ann)
+    gym.apply(user_service.log_out, "0" * 64, actor=ann)
+    gym.apply(user_service.edit_profile, "Ann", "Climbs.", actor=ann)
+
+    for fee in (50, 0):
+        gym.apply(tournament_service.create, "Cup", 3, fee, actor=ann)
+    for tournament in (1, 2):
+        gym.apply(tournament_service.open_, tournament, actor=ann)
+    for user in (bob, cid):
+        gym.apply(tournament_service.join, 1, actor=user)
+    gym.apply(match_service.pair, 1, bob, cid, actor=ann)
+    gym.apply(match_service.score, 1, "home", 3, actor=bob)
+    gym.apply(match_service.score, 1, "away", 1, actor=cid)
+    gym.apply(match_service.close, 1, actor=ann)
+    gym.apply(tournament_service.finish, 1, actor=ann)
+    gym.apply(tournament_service.join, 2, actor=dan)
+
+    for opponent in (bob, cid, dan):
+        gym.apply(challenge_service.issue, opponent, 10, "Rowing", actor=ann)
+    gym.apply(challenge_service.accept, 1, actor=bob)
+    gym.apply(challenge_service.settle, 1, ann, actor=bob)
+    gym.apply(challenge_service.decline, 2, actor=cid)
+    gym.apply(challenge_service.accept, 3, actor=dan)
+    gym.now_ms += challenge_service.LIFETIME_MS
+    gym.apply(challenge_service.expire_due, 100, gym.now_ms)
+    gym.apply(challenge_service.issue, cid, 20, "Ropes", actor=bob)
+    gym.apply(challenge_service.accept, 4, actor=cid)
+    gym.apply(challenge_service.issue, dan, 30, "Rings", actor=cid)
+
+    gym.apply(notification_service.deliver_due, 1_000, gym.now_ms)
+    gym.apply(notification_service.mark_read, 1, actor=bob)
+    gym.apply(notification_service.mark_all_read, actor=ann)

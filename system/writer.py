@@ -74,15 +74,11 @@ class Writer:
                 if self._stopping:
                     return
 
-    def disconnect_all(self) -> None:
-        """Every client's connection is closed; what they asked and was not answered stays unanswered."""
+    def close(self) -> None:
+        """Stops listening and lets every client go."""
         for key in list(self._selector.get_map().values()):
             if key.data is not None:
                 self._drop(key.data)
-
-    def close(self) -> None:
-        """Stops listening and lets every client go."""
-        self.disconnect_all()
         self._selector.close()
         self._listener.close()
 

@@ -80,7 +80,7 @@ def imports_of_another_sqlite(path: PurePosixPath, text: str) -> Iterator[str]:
 
 def modules_without_a_docstring(path: PurePosixPath, text: str) -> Iterator[str]:
     """Every module says in its first line what it is."""
-    tree = ast.parse(text)
+    tree = _parsed(text)
     if tree.body and ast.get_docstring(tree) is None:
         yield f"{path} has no docstring"
 
@@ -108,8 +108,19 @@ def data_among_code(path: PurePosixPath, size_bytes: int) -> Iterator[str]:
         yield f"{path} has {size_bytes} bytes, which nobody wrote by hand"
 
 
-def _imported(text: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(text)):
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+@cache
+def _imported(text: str) -> tuple[str, ...]:
+    """The full name of every module that the text imports, wherever it does."""
+    return tuple(_imports(_parsed(text)))
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:

@@ -131,3 +131,48 @@ def test_clean_does_not_take_a_drill_from_under_its_feet(place: Path) -> None:
     assert done.returncode == 2
     assert "chaos heal" in done.stderr
     assert lease.exists()
+
+
+WORKFLOW = (ROOT / ".github" / "workflows" / "reliability.yml").read_text(encoding="utf-8")
+
+
+def test_every_step_of_the_pipeline_is_a_target() -> None:
+    steps = re.findall(r"^ +(?:- )?run: (.*)$", WORKFLOW, re.MULTILINE)
+    assert [step.split()[:2] for step in steps] == [
+        ["make", target] for target in ("setup-k6", "doctor", "check", "test", "drill", "summary")
+    ]
+    assert {step.split()[1] for step in steps} <= set(TARGETS)
+
+
+def test_the_pipeline_runs_nobody_elses_code_that_can_change() -> None:
+    used = re.findall(r"uses: (.*)$", WORKFLOW, re.MULTILINE)
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", one)] == []
+    assert "permissions:\n  contents: read\n" in WORKFLOW
+
+
+@pytest.fixture
+def pipeline(place: Path) -> Path:
+    """`.ci/run` over targets that only say that they ran, on a machine where everything is installed."""
+    (place / ".ci").mkdir()
+    (place / "bin").mkdir()
+    script = place / ".ci" / "run"
+    script.write_text((ROOT / ".ci" / "run").read_text(encoding="utf-8"), encoding="utf-8")
+    chromium = place / "bin" / "chromium"
+    chromium.write_text("#!/bin/sh\n", encoding="utf-8")
+    for file in (script, chromium):
+        file.chmod(0o755)
+    (place / "Makefile").write_text("check test drill:\n\t@echo ran $@; cat; test $@ != '$(BREAK)'\n", encoding="utf-8")
+    return script
+
+
+@pytest.mark.parametrize(
+    ("broken", "ran"), [("", ["check", "test", "drill"]), ("test", ["check", "test"]), ("check", ["check"])]
+)
+def test_the_pipeline_script_runs_all_of_it_and_stops_at_the_first_failure(
+    broken: str, ran: list[str], pipeline: Path
+) -> None:
+    environment = {"PATH": f"{pipeline.parents[1] / 'bin'}:{os.environ['PATH']}", "BREAK": broken}
+    done = subprocess.run([pipeline], cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert [line for line in done.stdout.splitlines() if line.startswith("ran")] == [f"ran {one}" for one in ran]
+    assert (done.returncode == 0) == (not broken)

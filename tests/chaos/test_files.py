@@ -93,9 +93,11 @@ def test_a_log_that_masks_every_page_leaves_no_proof(stand: Stand) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as others:
         assert others.stdout is not None
         assert others.stdout.readline()
+        before = stand.database.read_bytes()
         with make("corrupt-database").inject(stand.target) as injection:
             assert injection.proof is None
             assert "masks" in injection.why
+        assert stand.database.read_bytes() == before, "there was no page worth damaging"
         others.kill()
     assert stand.sound()
 

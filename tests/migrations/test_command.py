@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import msgspec
@@ -22,7 +25,7 @@ from migrations.errors import BadRequest, NewerSchema
 from system.database import sqlite_path
 from tests.backups.databases import service
 from tests.migrations import databases
-from tests.migrations.test_revisions import ABORT
+from tests.migrations.test_revisions import ABORT, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +193,29 @@ def test_who_comes_second_is_told_who_came_first(older: str) -> None:
         assert "migration of gym.db" in refused(Locked, "up", "--database", older, "--demo")
     assert revisions.current(older) == "0001"
     assert ask("up", "--database", older, "--demo")["revision"] == "0002"
+
+
+def test_two_commands_at_once_end_with_one_migration(older: str, place: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ci.cli",
+        "migrate",
+        "up",
+        "--database",
+        older,
+        "--store",
+        f"{place}/store",
+        "--demo",
+    ]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=60) for process in both]
+    codes = [process.returncode for process in both]
+    assert 0 in codes
+    for code, (out, errors) in zip(codes, said, strict=True):
+        assert "is at 0002" in out if code == 0 else (code, "in use by" in errors) == (1, True), errors
+    assert sum("after 0002" in out for out, _ in said) == 1
+    assert revisions.check(older) == ()
 
 
 def test_a_database_in_use_is_not_migrated_under_its_user(older: str) -> None:

@@ -37,5 +37,5 @@ _ask = lanes.WriterLink.ask
 if __name__ == "__main__":
     if "--runtime" in sys.argv:
         sys.exit(supervisor.main({"writer": "system.writer", "http": "acknowledge_early"}))
-    lanes.WriterLink.ask = ask_early  # type: ignore[method-assign]
+    lanes.WriterLink.ask = ask_early  # type: ignore[method-assign,assignment]
     sys.exit(server.main())

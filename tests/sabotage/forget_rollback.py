@@ -20,5 +20,5 @@ def keep(_batches: Batches, savepoint: Any) -> None:
 if __name__ == "__main__":
     if "--runtime" in sys.argv:
         sys.exit(supervisor.main({"writer": "forget_rollback", "http": "system.server"}))
-    Batches.roll_back = keep  # type: ignore[method-assign]
+    Batches.roll_back = keep  # type: ignore[method-assign,assignment]
     sys.exit(writer.main())

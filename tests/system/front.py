@@ -35,6 +35,7 @@ class Front:
         self._runner = asyncio.Runner()
         self._looping = threading.Thread(target=self._runner.get_loop().run_forever)
         self._numbers = itertools.count(1)
+        self._regular = ""
 
     def __enter__(self) -> Front:
         self._writing.start()
@@ -61,7 +62,14 @@ class Front:
         self._batches.close()
 
     def call(
-        self, method: str, path: str, body: Any = None, *, token: str = "", op: str | None = None, raw: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = "",
+        op: str | None = None,
+        raw: bytes | None = None,
     ) -> httpx2.Response:
         """The response to one request. A write gets an operation id of its own unless `op` names one."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -78,6 +86,12 @@ class Front:
         session = self.call("POST", "/sessions", {"name": name, "password": PASSWORD})
         assert session.status_code == 201, session.text
         return user.json()["id"], session.json()["token"]
+
+    def regular(self) -> str:
+        """The token of a user who is there for whoever needs one, and is never changed."""
+        if not self._regular:
+            _, self._regular = self.join("regular")
+        return self._regular
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._runner.get_loop()).result(30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -69,6 +70,12 @@ class Bench:
         self.writer = Writer(batches, listen(database.parent), 64)
         self.thread = threading.Thread(target=self.writer.serve)
 
+    def hang_up(self) -> None:
+        """The clients' connections break, as when the process dies; the kernel does it, so any thread may ask."""
+        for key in list(self.writer._selector.get_map().values()):
+            if key.data is not None:
+                key.data.connection.shutdown(socket.SHUT_RDWR)
+
     def __enter__(self) -> Bench:
         self.thread.start()
         return self
@@ -130,7 +137,7 @@ def test_a_write_is_committed_when_it_is_answered(bench: Bench) -> None:
 
 
 def test_writes_that_wait_together_share_a_commit(bench: Bench) -> None:
-    async def story() -> set[int]:
+    async def story() -> set[float]:
         async with opened(bench.database, write_places=64) as lanes:
             await linked(lanes)
             bench.hold.clear()
@@ -187,7 +194,7 @@ def test_a_writer_lost_before_it_answered_leaves_the_outcome_unknown(bench: Benc
             bench.hold.clear()
             task = asyncio.create_task(lanes.write(note, 1, operation=operation()))
             await asyncio.to_thread(bench.waiting.wait, 5)
-            bench.writer.disconnect_all()
+            bench.hang_up()
             with pytest.raises(OutcomeUnknown) as caught:
                 await task
             bench.hold.set()
@@ -220,7 +227,7 @@ def test_a_domain_cannot_take_the_others_places(bench: Bench) -> None:
             bench.hold.clear()
             greedy = [asyncio.create_task(lanes.write(note, n, operation=operation(n))) for n in range(6)]
             await asyncio.sleep(0.05)
-            refused = [task.exception().code for task in greedy if task.done()]
+            refused = [getattr(task.exception(), "code", "") for task in greedy if task.done()]
             modest = asyncio.create_task(lanes.write(other, 99, operation=operation(99)))
             await asyncio.sleep(0.05)
             bench.hold.set()
@@ -263,23 +270,16 @@ def test_a_removed_database_fences_reads_and_writes(bench: Bench) -> None:
     assert asyncio.run(story()) == ["database-fenced", "database-fenced"]
 
 
-def test_a_damaged_page_under_a_read_fences_the_lanes(bench: Bench) -> None:
-    def read_rubbish(connection: Connection) -> None:
-        with bench.database.open("r+b") as file:
-            file.write(b"\0" * 100)
-        raw: Any = connection.connection.driver_connection
-        raw.execute("PRAGMA wal_checkpoint")
-        connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
+def test_a_damaged_file_under_a_read_fences_the_lanes(database: Path) -> None:
+    database.write_bytes(b"x" * database.stat().st_size)  # nobody has it open yet, and nothing is written after it
 
     async def story() -> str:
-        async with opened(bench.database) as lanes:
-            bench.database.with_name("gym.db-wal").unlink(missing_ok=True)
+        async with opened(database) as lanes:
             with pytest.raises(Unavailable):
-                await lanes.read("notes", read_rubbish)
+                await lanes.read("notes", count)
             return lanes.fenced
 
-    # The file is damaged from this very process, which is only safe because nothing is written after it.
-    assert asyncio.run(story()) != ""
+    assert "is not a database any more" in asyncio.run(story())
 
 
 def test_a_read_over_its_time_is_stopped(bench: Bench) -> None:

@@ -129,6 +129,6 @@ def _proof(name: str, hits: Path, begin: int) -> Proof | Missed:
     details = {
         "hits": len(found),
         "domains": sorted({hit.domain for hit in found}),
-        "operations": [hit.operation for hit in found[:10]],
+        "operations": list(dict.fromkeys(hit.operation for hit in found))[:10],
     }
     return Proof(f"The service hit {name} {len(found)} times.", found[0].t, details)

@@ -23,7 +23,7 @@ class UsageError(ChaosError):
     exit_code: ClassVar[int] = 2
 
 
-class NotATarget(ChaosError):
+class NotTarget(ChaosError):
     """The place is not marked as one that faults may break, or a path leads out of it."""
 
     exit_code: ClassVar[int] = 2

@@ -101,11 +101,13 @@ class CorruptDatabase:
     def _decide(self, database: Path, count: int, dice: random.Random) -> Damage:
         pages = sqlite_format.read_pages(database)
         log = sqlite_format.read_log(put_back.sibling(database, "-wal"))
-        masked = frozenset(log.frames) if log else frozenset()
         if self.mode == "truncate":
             left = max(pages.count - count, 1)  # an empty file would be a sound, empty database
             return Damage(size_bytes=left * pages.size_bytes) if left < pages.count else Damage()
-        spans = [((page - 1) * pages.size_bytes, pages.size_bytes) for page in pages.used if page not in masked]
+        masked = frozenset(log.frames) if log else frozenset()
+        end = (log and log.page_count) or pages.count
+        worth = [page for page in pages.used if page not in masked and page <= end]
+        spans = [((page - 1) * pages.size_bytes, pages.size_bytes) for page in worth]
         if not spans:
             return Damage()
         choose = damage.zeros if self.mode == "zero-page" else damage.bit_flips

@@ -39,6 +39,7 @@ def ensure(leases: Path) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
+                start_new_session=True,
                 env=environment(),
                 timeout=START_TIMEOUT_S,
                 check=False,

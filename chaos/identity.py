@@ -70,9 +70,9 @@ class Identity:
         return True
 
     def wait_until(self, *, stopped: bool = False, timeout_s: float) -> bool:
-        """Wait until it is stopped, or gone when not asked for that; False when it did not happen in time."""
+        """Wait until it is gone, or stopped where that will do; False when neither happened in time."""
         deadline = time.monotonic() + timeout_s
-        while not (self.stopped if stopped else not self.alive):
+        while self.alive and not (stopped and self.stopped):
             if time.monotonic() > deadline:
                 return False
             time.sleep(_PAUSE_S)

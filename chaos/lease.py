@@ -180,7 +180,7 @@ class Leases:
             ) from error
         try:
             guard.ensure(self.directory)
-        except NotGuarded:
+        except BaseException:
             lease.close()
             raise
         return lease

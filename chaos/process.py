@@ -88,39 +88,51 @@ class PauseService:
 
 
 def killed(processes: Mapping[str, Identity]) -> Proof | Missed:
-    """Kill these processes, in order; the proof is that each is gone, at the time the last one was."""
+    """Kill these processes, in order; the proof is that each is gone, at the time the last one was.
+
+    One that dies with the supervisor before its own signal comes is killed all the same.
+    """
     with plainly(f"killing {_named(processes)}"):
-        hit = {name: process for name, process in processes.items() if process.signal(signal.SIGKILL)}
-    left = [name for name, process in hit.items() if not process.wait_until(timeout_s=DEADLINE_S)]
-    if left or not hit:
-        return Missed(f"{' and '.join(left)} survived SIGKILL" if left else "every process had ended by itself before")
-    return Proof(f"{_named(hit)} died of SIGKILL.", time.monotonic(), {"killed": _pids(hit)})
+        hits = [process.signal(signal.SIGKILL) for process in processes.values()]
+    if not any(hits):
+        return Missed("every process had ended by itself before")
+    left = [name for name, process in processes.items() if not process.wait_until(timeout_s=DEADLINE_S)]
+    if left:
+        return Missed(f"{' and '.join(left)} survived SIGKILL")
+    return Proof(f"{_named(processes)} died of SIGKILL.", time.monotonic(), {"killed": _pids(processes)})
 
 
 def stopped(processes: Mapping[str, Identity]) -> Proof | Missed:
-    """Stop these processes, in order; the proof is that the kernel calls each of them stopped."""
+    """Stop these processes, in order; the proof is that the kernel calls each one that lives stopped."""
     with plainly(f"stopping {_named(processes)}"):
         for process in processes.values():
             process.signal(signal.SIGSTOP)
-    moving = [name for name, one in processes.items() if not one.wait_until(stopped=True, timeout_s=DEADLINE_S)]
-    if moving:
-        return Missed(f"{' and '.join(moving)} did not stop")
-    return Proof(f"{_named(processes)} stand still (state T).", time.monotonic(), {"stopped": _pids(processes)})
+    for process in processes.values():
+        process.wait_until(stopped=True, timeout_s=DEADLINE_S)
+    moving = [name for name, process in processes.items() if process.alive and not process.stopped]
+    still = {name: process for name, process in processes.items() if process.stopped}
+    if moving or not still:
+        return Missed(f"{' and '.join(moving)} did not stop" if moving else "every process had ended by itself before")
+    return Proof(f"{_named(still)} stand still (state T).", time.monotonic(), {"stopped": _pids(still)})
 
 
 @contextmanager
 def writer_held_still(target: Target, seconds: float) -> Iterator[None]:
     """For the block, nothing of the service writes to the database, and nothing starts a writer; then they go on.
 
-    Raises ChaosError when the block took longer than `seconds`, for then the watchdog let the writer go on.
+    Raises ChaosError when the writer does not stop, or when the block took longer than `seconds`, for then the watchdog let
+    it go on.
     """
     living = service.living(target.runtime)
     processes = {name: one for name, one in living.items() if name in (service.SUPERVISOR, service.WRITER)}
+    if not processes:
+        yield
+        return
     lease = Leases(target.leases).take("hold the writer still", Continue(tuple(processes.values())), seconds=seconds)
     try:
-        finding = stopped(processes)
-        if isinstance(finding, Missed):
-            raise ChaosError(f"The files of {target.database} cannot be damaged safely: {finding.why}.")
+        stopped(processes)
+        if any(process.alive and not process.stopped for process in processes.values()):
+            raise ChaosError(f"The writer of {target.database} does not stop, so its files cannot be damaged safely.")
         yield
         if lease.ended:
             raise ChaosError(f"Damaging {target.database} took longer than {seconds:.0f} s, and the writer went on.")

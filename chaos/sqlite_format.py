@@ -37,10 +37,14 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A write-ahead log: the page number that each of its frames holds, in order, up to where it was overwritten."""
+    """A write-ahead log: the page number that each of its frames holds, in order, up to where it was overwritten.
+
+    `page_count` is how many pages the database has since the log's last commit, None when it holds none.
+    """
 
     page_bytes: int
     frames: tuple[int, ...]
+    page_count: int | None
 
     def offset(self, frame: int) -> int:
         """Where that frame, counted from 0, begins in the file."""
@@ -89,11 +93,13 @@ def read_log(log: Path) -> Log | None:
         return None
     (page_bytes,) = struct.unpack_from(">I", content, 8)
     salts = content[16:24]
-    frames = []
-    for begin in range(
-        LOG_HEADER_BYTES, len(content) - FRAME_HEADER_BYTES - page_bytes + 1, FRAME_HEADER_BYTES + page_bytes
-    ):
+    frames: list[int] = []
+    page_count = None
+    step = FRAME_HEADER_BYTES + page_bytes
+    for begin in range(LOG_HEADER_BYTES, len(content) - step + 1, step):
+        page, count_if_commit = struct.unpack_from(">II", content, begin)
         if content[begin + 8 : begin + 16] != salts:
             break
-        frames.append(struct.unpack_from(">I", content, begin)[0])
-    return Log(page_bytes, tuple(frames)) if frames else None
+        frames.append(page)
+        page_count = count_if_commit or page_count
+    return Log(page_bytes, tuple(frames), page_count) if frames else None

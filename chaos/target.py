@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from chaos import service
-from chaos.errors import NotATarget, NothingToBreak
+from chaos.errors import NothingToBreak, NotTarget
 from chaos.identity import Identity
 
 MARKER = ".gymkhana-target"
@@ -17,7 +17,7 @@ MARKER = ".gymkhana-target"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A marked directory and the places in it that faults know. Making one raises NotATarget unless it is marked.
+    """A marked directory and the places in it that faults know. Making one raises NotTarget unless it is marked.
 
     `runtime` is where the service publishes its processes, `failpoints` where it looks for armed failpoints (None when it
     has none), `leases` where undo leases are kept, `store` a directory store of backups, None when there is none.
@@ -35,16 +35,14 @@ class Target:
             path = getattr(self, field.name)
             object.__setattr__(self, field.name, path.absolute() if path is not None else None)
         if not (self.directory / MARKER).is_file():
-            raise NotATarget(
+            raise NotTarget(
                 f"{self.directory} is not marked as a target; if everything in it may be broken, say so with: "
                 f"touch {self.directory / MARKER}"
             )
         root = self.directory.resolve()
         for path in (self.database, self.store, self.runtime, self.failpoints, self.leases):
             if path is not None and not path.resolve().is_relative_to(root):
-                raise NotATarget(
-                    f"{path} lies outside {self.directory}, and faults touch only what lies in the target."
-                )
+                raise NotTarget(f"{path} lies outside {self.directory}, and faults touch only what lies in the target.")
 
     @classmethod
     def at(

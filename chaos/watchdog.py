@@ -87,10 +87,10 @@ def main() -> int:
     lock = guard.acquire(directory)
     if lock is None:
         return 0
-    if os.fork() != 0:
+    os.ftruncate(lock, 0)
+    if child := os.fork():
+        os.pwrite(lock, f"{child}\n".encode(), 0)  # for people who wonder what holds it
         os._exit(0)
-    os.setsid()
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)  # for people who wonder what holds it
     os.chdir("/")
     watch(Leases(directory), lock)
     return 0

@@ -132,13 +132,17 @@ def locust(machine: Machine) -> Finding:
     """The load tool of every drill."""
     if machine.locust:
         return Finding("locust", "ok", "installed")
-    return Finding("locust", "missing", "not installed", "no load, so no drill", "make setup, or pip install 'gymkhana[load]'")
+    return Finding(
+        "locust", "missing", "not installed", "no load, so no drill", "make setup, or pip install 'gymkhana[load]'"
+    )
 
 
 def k6(machine: Machine) -> Finding:
     """The other load tool, which nothing depends on."""
     if machine.k6 is None:
-        return Finding("k6", "warn", "not installed", "load runs on Locust only", "make setup-k6, or name a binary in K6_BIN")
+        return Finding(
+            "k6", "warn", "not installed", "load runs on Locust only", "make setup-k6, or name a binary in K6_BIN"
+        )
     if machine.k6 < K6:
         cost = "its scripts may not run"
         return Finding("k6", "warn", _dotted(machine.k6), cost, f"make setup-k6 installs {_dotted(K6)} or newer")

@@ -51,6 +51,7 @@ class Canary:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._close()
         self._line({"k": "end", "invoked": self._invoked, "done": self._done, "t": time.monotonic()})
         os.fsync(self._file)
         os.close(self._file)

@@ -66,6 +66,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
     app.state.settings = config
     for routes in (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health):
@@ -73,6 +74,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     app.add_api_route("/metrics", _metrics, include_in_schema=False, response_model=None)
     app.add_exception_handler(ServiceError, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(Exception, _problem)  # answered here, raised on to the edge, which logs it
     _bad_parameters(app)
     return app, Edge(app, config.body_limit_bytes)
 

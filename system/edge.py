@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from system.errors import Unavailable
+from system.errors import TooLarge, Unavailable
 from system.metrics import REQUEST_SECONDS, REQUESTS
 from system.problems import problem_bytes
 
@@ -78,11 +78,14 @@ class Edge:
                 late = Unavailable("draining", "The service is shutting down.")
                 await _send_problem(sending, *problem_bytes(late, request_id), closing=True)
             elif (size := _content_length(scope)) is not None and size > self._body_limit_bytes:
-                await _send_problem(sending, *_too_large(self._body_limit_bytes, request_id), closing=True)
+                await _send_problem(
+                    sending, *problem_bytes(_too_large(self._body_limit_bytes), request_id), closing=True
+                )
             else:
                 await self._app(scope, _bounded(receive, self._body_limit_bytes), sending)
-        except _TooLarge:
-            await _send_problem(sending, *_too_large(self._body_limit_bytes, request_id), closing=True)
+        except TooLarge as error:
+            if status == 0:
+                await _send_problem(sending, *problem_bytes(error, request_id), closing=True)
         except Exception as error:  # the request's outermost line: it answers 500, the process lives on
             log.error("request failed", request_id=request_id, path=scope["path"], error=repr(error), exc_info=error)
             if status == 0:
@@ -97,10 +100,6 @@ class Edge:
                 )
 
 
-class _TooLarge(Exception):
-    """A body without a length ran over the limit."""
-
-
 def _bounded(receive: Receive, limit: int) -> Receive:
     seen = 0
 
@@ -109,19 +108,14 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise _TooLarge
+            raise _too_large(limit)
         return message
 
     return receiving
 
 
-def _too_large(limit: int, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    from system.errors import Invalid
-
-    _, headers, body = problem_bytes(
-        Invalid("body-too-large", f"The body is larger than {limit} bytes."), request_id, status=413
-    )
-    return 413, headers, body
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge("body-too-large", f"The body is larger than {limit} bytes.")
 
 
 async def _send_problem(

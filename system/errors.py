@@ -26,6 +26,12 @@ class Invalid(ServiceError):
     kind = "invalid"
 
 
+class TooLarge(ServiceError):
+    """The request's body is larger than the service reads."""
+
+    kind = "too-large"
+
+
 class Unauthorised(ServiceError):
     """No session, or one that is unknown, expired or revoked."""
 

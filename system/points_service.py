@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from system.errors import Conflict
@@ -67,7 +68,11 @@ def account(session: Session, kind: str, owner_id: int) -> int:
     found = session.execute(_ACCOUNT, {"kind": kind, "owner": owner_id}).scalar_one_or_none()
     if found is not None:
         return int(found)
-    return int(session.execute(_OPEN, {"kind": kind, "owner_id": owner_id, "balance": 0}).scalar_one())
+    try:
+        with session.begin_nested():
+            return int(session.execute(_OPEN, {"kind": kind, "owner_id": owner_id, "balance": 0}).scalar_one())
+    except IntegrityError:  # on an engine with several writers, another one opened it meanwhile
+        return int(session.execute(_ACCOUNT, {"kind": kind, "owner": owner_id}).scalar_one())
 
 
 def balance(session: Session, account_id: int) -> int:

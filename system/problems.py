@@ -12,6 +12,7 @@ TYPE_PREFIX = "urn:gymkhana:problem:"
 
 _STATUS = {
     "invalid": 400,
+    "too-large": 413,
     "unauthorised": 401,
     "forbidden": 403,
     "not-found": 404,

@@ -155,7 +155,7 @@ def _matches(
     session: Session, count: int, players: Sequence[Player], opened: Sequence[SeededTournament], dice: random.Random,
     now_ms: int,
 ) -> list[SeededMatch]:  # fmt: skip
-    if len(players) < 2 or not opened:
+    if count == 0 or len(players) < 2 or not opened:
         return []
     played = []
     for n in range(1, count + 1):

@@ -102,15 +102,18 @@ class Stand:
         return runner
 
     def close(self) -> None:
+        """Nothing of the stand runs any more; fails the test when a lease is left."""
         for runner in self.runners:
             with runner:
                 runner.kill()
-        wait_until(lambda: not self.leases.paths())
-        if self.supervisor is not None:
-            for process in self.processes().values():
-                process.signal(signal.SIGKILL)
-            self.supervisor.kill()
-            self.supervisor.wait()
+        try:
+            wait_until(lambda: not self.leases.paths())
+        finally:
+            if self.supervisor is not None:
+                self.supervisor.kill()
+                self.supervisor.wait()
+                for process in self.processes().values():
+                    process.signal(signal.SIGKILL)
 
     def processes(self) -> dict[str, Identity]:
         return service.living(self.target.runtime)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from chaos.errors import NotATarget, UsageError
+from chaos.errors import NotTarget, UsageError
 from chaos.fault import FAULTS
 from ci.commands.chaos import command
 from tests.chaos.stand import ROOT, Stand, wait_until
@@ -79,7 +79,7 @@ def test_no_proof_ends_with_three(stand: Stand) -> None:
 def test_a_directory_that_is_not_marked_is_refused(tmp_path: Path) -> None:
     for verb in (("inject", "kill-service"), ("heal",)):
         result = chaos(*verb, "--directory", str(tmp_path))
-        assert isinstance(result.exception, NotATarget)
+        assert isinstance(result.exception, NotTarget)
         assert result.exception.exit_code == 2
 
 

@@ -96,9 +96,10 @@ def test_the_log_is_read_as_sqlite_reads_it(serving: Stand) -> None:
         process.signal(signal.SIGKILL)
     log = sqlite_format.read_log(put_back.sibling(serving.database, "-wal"))
     assert log is not None
-    pages = sqlite_format.read_pages(serving.database)
-    assert log.page_bytes == pages.size_bytes
+    assert log.page_bytes == sqlite_format.read_pages(serving.database).size_bytes
     assert len(log.frames) >= sqlite_process.frames_accepted(serving.database) > 0
+    # Asking moved the log's last commit into the main file.
+    assert log.page_count == sqlite_format.read_pages(serving.database).count
 
 
 def test_no_log_is_no_frames(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from chaos import service
-from chaos.errors import NotATarget, NothingToBreak, NotOurs
+from chaos.errors import NothingToBreak, NotOurs, NotTarget
 from chaos.fault import FAULTS, make
 from chaos.identity import Identity
 from chaos.target import MARKER, Target
@@ -22,7 +22,7 @@ from tests.chaos.stand import Stand, wait_until
 
 def test_a_directory_without_the_marker_is_refused(tmp_path: Path) -> None:
     """The sentence says how to mark it."""
-    with pytest.raises(NotATarget, match=rf"touch {tmp_path}/\.gymkhana-target"):
+    with pytest.raises(NotTarget, match=rf"touch {tmp_path}/\.gymkhana-target"):
         Target.at(tmp_path)
 
 
@@ -31,7 +31,7 @@ def test_a_path_that_leads_out_of_the_directory_is_refused(tmp_path: Path, place
     marked = tmp_path / "marked"
     marked.mkdir()
     (marked / MARKER).touch()
-    with pytest.raises(NotATarget, match="outside"):
+    with pytest.raises(NotTarget, match="outside"):
         Target.at(marked, **{place: tmp_path / "elsewhere"})
 
 
@@ -41,7 +41,7 @@ def test_a_link_that_leads_out_of_the_directory_is_refused(tmp_path: Path) -> No
     (marked / MARKER).touch()
     (tmp_path / "precious.db").touch()
     (marked / "gym.db").symlink_to(tmp_path / "precious.db")
-    with pytest.raises(NotATarget, match="outside"):
+    with pytest.raises(NotTarget, match="outside"):
         Target.at(marked)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -240,6 +241,16 @@ def test_a_signal_unwinds_and_exits_with_130(number: signal.Signals) -> None:
         said, errors = process.communicate(timeout=30)
     assert (process.returncode, said) == (130, "cleaned up\n")
     assert "Traceback" not in errors
+
+
+def test_children_may_open_as_many_files_as_the_system_lets_anybody() -> None:
+    """Many systems begin with 1024, which is not a thousand users."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limited = ["bash", "-c", 'ulimit -Sn 256; exec "$0" doctor --json', SCRIPT]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    (found,) = [row["found"] for row in json.loads(done.stdout)["findings"] if row["name"] == "open files"]
+    wanted = cli.OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, cli.OPEN_FILES)
+    assert found == f"{wanted} allowed"
 
 
 def test_a_reader_who_left_early_gets_no_traceback() -> None:

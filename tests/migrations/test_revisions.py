@@ -213,16 +213,15 @@ def test_killed_before_any_statement_it_is_whole_and_can_go_on(older: str, tmp_p
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     *killed, finished = forked("kill", sqlite_path(older), scratch)
-    wanted = databases.contents(finished)
+    wanted, schema = databases.contents(finished), databases.schema(finished)
     found = {url: revisions.current(url) for url in killed}
     assert list(found.values()).count("0001") > 10, "the statements of the revision"
     assert set(found.values()) == {"0001", "0002"}, "the last ones come after the commit"
     for url, revision in found.items():
         assert databases.contents(url) == (before if revision == "0001" else wanted)
         revisions.upgrade(url)
-        assert revisions.current(url) == "0002"
-        assert databases.contents(url) == wanted
-        assert revisions.check(url) == ()
+        assert (databases.contents(url), databases.schema(url)) == (wanted, schema)
+    assert revisions.check(finished) == ()
 
 
 def test_of_two_migrators_at_once_each_revision_is_applied_by_one(empty: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,7 @@ class Front:
         self._lifespan = app.router.lifespan_context(app)
         self._run(self._lifespan.__aenter__())
         self._client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=edge), base_url="http://gym")
-        deadline = time.monotonic() + 10
-        while self.call("GET", "/health/ready").status_code != 200:
-            assert time.monotonic() < deadline, "the platform did not become ready"
+        self.until(lambda: self.call("GET", "/health/ready").status_code == 200)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,6 +77,13 @@ class Front:
         content: dict[str, Any] = {"content": raw} if raw is not None else {"json": body} if body is not None else {}
         response: httpx2.Response = self._run(self._client.request(method, path, headers=headers, **content))
         return response
+
+    def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+        """Returns once the condition holds; fails the test when it does not in time."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, "the platform did not get there in time"
+            time.sleep(0.01)
 
     def join(self, name: str) -> tuple[int, str]:
         """Id and token of a new user who has logged in."""

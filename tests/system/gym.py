@@ -63,19 +63,26 @@ class Gym:
         self.reading.dispose()
         self._batches.close()
 
-    def apply(self, job: Any, *args: Any, actor: int | None = None, op: str | None = None) -> Any:
+    def apply(
+        self, job: Any, *args: Any, actor: int | None = None, op: str | None = None, fingerprint: str = ""
+    ) -> Any:
         """The body the job answered with, after its commit. Raises the ServiceError it refused with."""
-        (answer,) = self.batch([(job, args, actor)], op)
+        (answer,) = self.batch([(job, args, actor)], op, fingerprint)
         if answer.kind:
             raise _FAMILY[answer.kind](answer.code, answer.message)
         return msgspec.json.decode(answer.body) if answer.body else None
 
-    def batch(self, calls: Sequence[tuple[Any, tuple[Any, ...], int | None]], op: str | None = None) -> list[Answer]:
+    def batch(
+        self,
+        calls: Sequence[tuple[Any, tuple[Any, ...], int | None]],
+        op: str | None = None,
+        fingerprint: str = "",
+    ) -> list[Answer]:
         """The answers to jobs that share one commit, in their order."""
         frames = Frames()
         asked = []
         for number, (job, args, actor) in enumerate(calls):
-            operation = Operation(op or f"{RUN}.{next(self._numbers)}", RUN, actor, "", self.now_ms)
+            operation = Operation(op or f"{RUN}.{next(self._numbers)}", RUN, actor, fingerprint, self.now_ms)
             sent = Ask(number, job.name, args, operation, time.monotonic() + 30)
             asked += [ask(frame) for frame in frames.feed(pack(sent))]
         return sorted(self._batches.run(asked), key=lambda answer: answer.number)

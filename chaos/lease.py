@@ -86,7 +86,7 @@ class Lease:
             yield
 
     def renewed(self, seconds: float) -> Lease:
-        """The lease, durable, with so long to go from now on. For whoever is acting."""
+        """The lease, durable, with so long to go from now on. The last thing that is done while acting."""
         record = msgspec.structs.replace(self.record, expires_t=time.monotonic() + seconds)
         durable.write(self.path, msgspec.json.encode(record))
         return Lease(self.path, record)

@@ -235,7 +235,6 @@ class Rehearsal:
             "--store",
             str(self.stand.store),
             "--yes",
-            "--demo",
         )
         (self.directory / "restore.json").write_bytes(msgspec.json.format(msgspec.json.encode(told)))
         self._tell_restoration(told)

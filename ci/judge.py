@@ -125,7 +125,7 @@ def _data(case: Case) -> Iterable[Criterion]:
         yield _none_of(identity, title, found, known, doubt)
     off = findings.conservation
     yield _judged(
-        "POINTS", "Points conserved", "balances + escrow + pools = minted", "off" if off else "equal",
+        "POINTS", "Points conserved", "balances + escrow + pools = minted", "off" if off else "equal" if known else "not known",
         False if off else True if known else None, off or doubt,
     )  # fmt: skip
 
@@ -197,7 +197,8 @@ def _rate(base: Baseline) -> Criterion:
 
 def _none_of(identity: str, title: str, found: Sequence[str], known: bool, doubt: str) -> Criterion:
     passed = False if found else True if known else None
-    return _judged(identity, title, "0", str(len(found)), passed, _examples(found) or doubt)
+    measured = "not known" if passed is None else str(len(found))
+    return _judged(identity, title, "0", measured, passed, _examples(found) or doubt)
 
 
 def _bounded(

@@ -5,8 +5,10 @@ All instants are monotonic seconds; what goes into the record is relative to the
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -15,13 +17,17 @@ from ci import probe
 from ci.journal import Event
 from ci.record import BackupUsed, Baseline, Flow, LostWrite, Mark, Phase, Rpo, Rto, Series
 from loadtests.generator import GeneratorSample, mean_cores
-from loadtests.history import History
+from loadtests.history import History, Write
 from loadtests.ledger import Done
-from loadtests.measure import Observation, Window, observe, per_second
+from loadtests.measure import Observation, Window, good_durations, in_ms, per_second, requests
+from loadtests.percentiles import resolved_percentile
 from loadtests.scenario import Scenario
 
 STAYS_S = 1.0
-"""A recovery counts when every probe from it on was verified, and at least this long a stretch of them was seen."""
+"""A recovery counts when every probe from it on was right, and at least this long a stretch of them was seen."""
+
+WATCHERS = 2
+"""Connections of the harness's own in the service's gauge: the canary's, and the scrape that reads the gauge."""
 
 PHASE_ENDS = {
     "notice": "detect",
@@ -50,68 +56,93 @@ def bite(events: Sequence[Event]) -> float | None:
     """When the last fault is proved to have bitten; None when any fault left no proof, or there was none."""
     if any(event.event == "fault.missed" for event in events):
         return None
-    bites = [event.t for event in events if event.event == "fault.bite"]
-    return max(bites) if bites else None
+    return max((event.t for event in events if event.event == "fault.bite"), default=None)
 
 
-def recovery(events: Sequence[Event], canary: Sequence[Done], origin: float) -> Rto:
+def recovery(events: Sequence[Event], canary: Sequence[Done], origin: float, lost: Collection[str] = ()) -> Rto:
     """RTO and its phases: from the bite to the end of the first read-back that was right and stayed so.
 
-    "Stayed so" is: no probe failed afterwards for as long as the canary was kept, which must be at least `STAYS_S`.
+    "Stayed so" is: no probe failed afterwards for as long as the canary was kept, which must be at least `STAYS_S`. A
+    service that recovers and fails again has recovered at the later instant. Without a total, `why_unknown` says why.
     """
     bitten = bite(events)
     if bitten is None:
         return Rto(total_s=None, why_unknown="There is no proof that the fault bit.")
-    after = [done for done in canary if done.t + done.d >= bitten]
-    failed = [done for done in after if done.outcome != "ok" or done.verified is False]
-    since = max((done.t for done in failed), default=bitten)
-    verified = [done.t + done.d for done in after if done.verified and done.t >= since]
-    if not verified:
-        return Rto(total_s=None, why_unknown="No canary was written and read back after the fault.")
-    if verified[-1] - verified[0] < STAYS_S:
-        return Rto(total_s=None, why_unknown=f"The service was not seen well for {STAYS_S:.0f} s after it came back.")
-    recovered = verified[0]
-    phases = _phases(events, bitten, recovered, origin)
-    return Rto(total_s=recovered - bitten, phases=phases, resolution_s=probe.INTERVAL_S)
+    ends = [done.t + done.d for done in canary]
+    watched = max(ends, default=bitten) - bitten
+    if watched <= 0:
+        return Rto(total_s=None, why_unknown="The canary was not kept after the fault.")
+    right = unbroken(canary, bitten, lost)
+    if not right:
+        why = f"No canary was written and read back in the {watched:.1f} s after the fault."
+        return Rto(total_s=None, watched_s=watched, why_unknown=why)
+    if span(right) < STAYS_S:
+        why = f"The service was never seen well for {STAYS_S:.0f} s in the {watched:.1f} s after the fault."
+        return Rto(total_s=None, watched_s=watched, why_unknown=why)
+    recovered = right[0].t + right[0].d
+    return Rto(
+        total_s=recovered - bitten,
+        phases=_phases(events, bitten, recovered, origin),
+        resolution_s=probe.INTERVAL_S,
+        watched_s=watched,
+    )
+
+
+def unbroken(canary: Sequence[Done], since: float = -math.inf, lost: Collection[str] = ()) -> list[Done]:
+    """The read-backs that were right and after which no probe failed, of writes begun at or after `since`.
+
+    A failure is a probe without an answer or with another value, and a write that was acknowledged and is lost.
+    """
+    gone = frozenset(lost)
+    failed = (done.t for done in canary if done.outcome != "ok" or done.verified is False or done.op in gone)
+    since = max(since, max(failed, default=-math.inf))
+    written = {done.op: done.t for done in canary if done.write}
+    return [done for done in canary if done.verified is True and written.get(done.op, -math.inf) >= since]
+
+
+def span(right: Sequence[Done]) -> float:
+    """From the end of the first of these probes to the end of the last, in seconds."""
+    return right[-1].t + right[-1].d - right[0].t - right[0].d if right else 0.0
 
 
 def _phases(events: Sequence[Event], bitten: float, recovered: float, origin: float) -> tuple[Phase, ...]:
-    ends = sorted(
-        (event.t, PHASE_ENDS[event.event])
-        for event in events
-        if event.event in PHASE_ENDS and bitten <= event.t <= recovered
-    )
+    """Contiguous from bite to recovery. A phase without an event is part of the one after it."""
+    ends = [(e.t, PHASE_ENDS[e.event]) for e in events if e.event in PHASE_ENDS and bitten <= e.t <= recovered]
     phases, begin = [], bitten
-    for end, name in [*ends, (recovered, "serve")]:
+    for end, name in [*sorted(ends, key=lambda one: one[0]), (recovered, "serve")]:
         phases.append(Phase(name=name, begin_s=begin - origin, end_s=end - origin))
         begin = end
     return tuple(phases)
 
 
 def loss(
-    history: History, lost: Sequence[str], events: Sequence[Event], restored: str | None, response: str, origin: float
+    history: History, lost: Collection[str], events: Sequence[Event], restored: str | None, response: str, origin: float
 ) -> Rpo:
-    """RPO: the lost acknowledged writes, as a count and as seconds, and which of the three statements it is."""
-    gone = set(lost)
-    acked = [write for write in history.writes() if write.outcome == "ok" and write.acked_t is not None]
-    missing = sorted((write for write in acked if write.op in gone), key=lambda write: write.acked_t or 0.0)
-    bitten = bite(events)
-    seconds: float | None = 0.0
-    if missing:
-        first, last = missing[0].acked_t or 0.0, missing[-1].acked_t or 0.0
-        seconds = None if bitten is None else max(bitten, last) - first
-    taken = backup_taken(events, restored)
+    """RPO: the lost acknowledged writes, as a count and as seconds, and which of the three statements it is.
+
+    The seconds reach from the first lost acknowledgement to the fault, or to the last one lost when that is later; None
+    when there is a loss and no proof of a fault.
+    """
+    gone = frozenset(lost)
+    acked = sorted((acked_t, write) for write in history.writes() if (acked_t := _acked(write)) is not None)
+    missing = [(acked_t, write) for acked_t, write in acked if write.op in gone]
+    bitten, taken = bite(events), backup_taken(events, restored)
+    end = None if bitten is None else max([bitten, *(acked_t for acked_t, _ in missing[-1:])])
+    restores = response == "restore"
     return Rpo(
         acked=len(acked),
         lost=len(missing),
-        seconds=seconds,
-        lost_writes=tuple(
-            LostWrite(op=write.op, flow=write.flow, acked_s=(write.acked_t or 0.0) - origin) for write in missing
-        ),
-        without_restore=None if response == "restore" else len(missing),
-        newest_backup=len(missing) if response == "restore" else None,
+        seconds=0.0 if not missing else None if end is None else end - missing[0][0],
+        lost_writes=tuple(LostWrite(op=write.op, flow=write.flow, acked_s=t - origin) for t, write in missing),
+        without_restore=None if restores else len(missing),
+        newest_backup=len(missing) if restores else None,
         newest_backup_age_s=None if taken is None or bitten is None else bitten - taken,
+        bound_s=None if taken is None or end is None else end - taken,
     )
+
+
+def _acked(write: Write) -> float | None:
+    return write.acked_t if write.outcome == "ok" else None
 
 
 def backup_taken(events: Sequence[Event], backup: str | None) -> float | None:
@@ -135,38 +166,30 @@ def baseline(
 ) -> Baseline:
     """The steady stretch before the fault, from outside: requests by the ledger, the rest by the service's gauges."""
     inside = [sample for sample in samples if seen.window.begin <= sample.t < seen.window.end]
-    memory = [sum(sample.memory.values()) / 2**20 for sample in inside if sample.memory]
-    connections = [sample.connections for sample in inside if sample.connections is not None]
-    database = [sample.database_p95_ms for sample in inside if sample.database_p95_ms is not None]
+    connections = [sample.connections - WATCHERS for sample in inside if sample.connections is not None]
     total = seen.total
     return Baseline(
         users=users,
-        connections=min(connections) if connections else None,
+        connections=min(connections, default=None),
         seconds=seen.window.seconds,
         requests=total.requests,
         rate=total.rate,
         expected_rate=seen.expected_rate,
         error_rate=seen.error_rate,
-        p50_ms=total.p50_ms,
-        p95_ms=total.p95_ms,
-        p99_ms=total.p99_ms,
-        database_p95_ms=max(database) if database else None,
-        memory_mib=max(memory) if memory else None,
+        p50_ms=_finite(total.p50_ms),
+        p95_ms=_finite(total.p95_ms),
+        p99_ms=_finite(total.p99_ms),
+        database_p95_ms=max((one.database_p95_ms for one in inside if one.database_p95_ms is not None), default=None),
+        memory_mib=max((mib for one in inside if (mib := _memory_mib(one)) is not None), default=None),
         generator_cpu=mean_cores(generator, seen.window.begin, seen.window.end),
     )
 
 
 def series(history: History, scenario: Scenario, samples: Sequence[Sample], origin: float, end: float) -> Series:
-    """The run in seconds: requests by when they ended, the service's figures by the sample nearest before."""
-    whole = observe(history, scenario)
-    seconds = per_second(whole.requests, Window(origin, end))
+    """The run in seconds: requests by when they ended, the service's figures by the sample taken in that second."""
+    seconds = per_second(requests(history, scenario), Window(origin, end))
     times = [sample.t for sample in samples]
-
-    def near(t: float) -> Sample | None:
-        place = bisect_right(times, t + 1.0) - 1
-        return samples[place] if place >= 0 and times[place] >= t - 0.5 else None
-
-    beside = [near(second.t) for second in seconds]
+    beside = [_within(samples, times, second.t, second.t + 1.0) for second in seconds]
     return Series(
         t=tuple(second.t - origin for second in seconds),
         requests=tuple(float(second.requests) for second in seconds),
@@ -174,24 +197,29 @@ def series(history: History, scenario: Scenario, samples: Sequence[Sample], orig
         p50_ms=tuple(second.p50_ms for second in seconds),
         p95_ms=tuple(second.p95_ms for second in seconds),
         database_p95_ms=tuple(None if one is None else one.database_p95_ms for one in beside),
-        memory_mib=tuple(None if one is None or not one.memory else sum(one.memory.values()) / 2**20 for one in beside),
-        connections=tuple(None if one is None else _float(one.connections) for one in beside),
-        queue_depth=tuple(None if one is None else _float(one.queue_depth) for one in beside),
+        memory_mib=tuple(None if one is None else _memory_mib(one) for one in beside),
+        connections=tuple(None if one is None else one.connections for one in beside),
+        queue_depth=tuple(None if one is None else one.queue_depth for one in beside),
     )
 
 
 def flows(history: History, scenario: Scenario) -> tuple[Flow, ...]:
-    """Each flow over the whole run."""
+    """Each flow over the whole run, in the scenario's order: its failures counted, its percentiles of successes alone."""
+    by_flow = defaultdict(list, {flow.name: [] for flow in scenario.flows})
+    for request in requests(history, scenario):
+        by_flow[request.flow].append(request)
     return tuple(
         Flow(
-            name=one.name,
-            requests=one.requests,
-            failures=one.failures,
-            p50_ms=one.p50_ms,
-            p95_ms=one.p95_ms,
-            p99_ms=one.p99_ms,
+            name=name,
+            requests=len(of),
+            failures=len(of) - len(good),
+            p50_ms=in_ms(resolved_percentile(good, 50)),
+            p95_ms=in_ms(resolved_percentile(good, 95)),
+            p99_ms=in_ms(resolved_percentile(good, 99)),
         )
-        for one in observe(history, scenario).flows
+        for name, of in by_flow.items()
+        if of
+        for good in [good_durations(of)]
     )
 
 
@@ -204,25 +232,32 @@ def backups(events: Sequence[Event], restoration: dict[str, Any] | None, origin:
     """The backups the run took, and what became of each."""
     told = restoration or {}
     refused = {one["id"]: one["why"] for one in told.get("refused", ())}
-    used = []
-    for event in events:
-        if event.event != "backup.done":
-            continue
-        name = event.data["id"]
-        fate = "restored" if told.get("backup") == name else "refused" if name in refused else "taken"
-        used.append(
-            BackupUsed(
-                id=name,
-                taken_s=event.data["taken_t"] - origin,
-                seconds=event.data["seconds"],
-                size_bytes=event.data["size_bytes"],
-                stored_bytes=event.data["stored_bytes"],
-                fate=fate,
-                why=refused.get(name, ""),
-            )
+    return tuple(
+        BackupUsed(
+            id=name,
+            taken_s=event.data["taken_t"] - origin,
+            seconds=event.data["seconds"],
+            size_bytes=event.data["size_bytes"],
+            stored_bytes=event.data["stored_bytes"],
+            fate="restored" if told.get("backup") == name else "refused" if name in refused else "taken",
+            why=refused.get(name, ""),
         )
-    return tuple(used)
+        for event in events
+        if event.event == "backup.done"
+        for name in [event.data["id"]]
+    )
 
 
-def _float(value: int | None) -> float | None:
-    return None if value is None else float(value)
+def _within(samples: Sequence[Sample], times: Sequence[float], begin: float, end: float) -> Sample | None:
+    """The last sample of a second, or, as they are a little more than one second apart, one from half a second before."""
+    place = bisect_right(times, end) - 1
+    return samples[place] if place >= 0 and times[place] >= begin - 0.5 else None
+
+
+def _memory_mib(sample: Sample) -> float | None:
+    return sum(sample.memory.values()) / 2**20 if sample.memory else None
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity; that failures reach a percentile shows in the error rate beside it."""
+    return None if value is None or math.isinf(value) else value

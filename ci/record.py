@@ -42,12 +42,16 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rto(msgspec.Struct, frozen=True, kw_only=True):
-    """Recovery time: from the fault's proof of bite to the first canary written and read back that stays so."""
+    """Recovery time: from the fault's proof of bite to the first canary written and read back that stays so.
+
+    `watched_s` is for how long after the bite the canary was kept: without a total, recovery took longer than that.
+    """
 
     total_s: float | None
     phases: tuple[Phase, ...] = ()
     resolution_s: float = 0.05
     why_unknown: str = ""
+    watched_s: float | None = None
 
 
 class LostWrite(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +67,7 @@ class Rpo(msgspec.Struct, frozen=True, kw_only=True):
 
     The three statements of the loss: `without_restore` (nothing was restored), `newest_backup` (restored, no replay),
     `with_replay`. The two that do not apply to a run are null. `newest_backup_age_s` is the age of the restored backup at
-    the fault.
+    the fault, `bound_s` its age when the last lost write was acknowledged: `seconds` beyond it are not explained by it.
     """
 
     acked: int
@@ -74,10 +78,15 @@ class Rpo(msgspec.Struct, frozen=True, kw_only=True):
     newest_backup: int | None = None
     with_replay: int | None = None
     newest_backup_age_s: float | None = None
+    bound_s: float | None = None
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the checker saw, as counts and (bounded) examples by operation id or by name."""
+    """What the checker saw: counts, and operation ids or names.
+
+    `misread` are writes that the canary was told of and then read back wrong; `steady_s` is for how long, up to its end,
+    every canary was right (null without one). With anything in `why_unknown`, an empty list proves nothing.
+    """
 
     invoked: int
     acked: int
@@ -93,11 +102,16 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     winners: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
     notifications: tuple[str, ...] = ()
+    misread: tuple[str, ...] = ()
+    steady_s: float | None = None
     why_unknown: tuple[str, ...] = ()
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """The steady minute before the fault. Latency is of successes, failures charged as infinite."""
+    """The steady stretch before the fault, at its worst: the fewest users connected, the slowest second of the database,
+    the most memory. Latency is of successes with failures charged as infinite; null when that makes it infinite, or when
+    too few samples lie beyond. `connections` leaves out the harness's own.
+    """
 
     users: int
     connections: int | None
@@ -149,7 +163,7 @@ class BackupUsed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """One flow over the whole run: how often, how it came out, how fast its successes were."""
+    """One flow over the whole run: how often, how it came out, and how fast its successes were, failures not charged."""
 
     name: str
     requests: int
@@ -195,16 +209,28 @@ def write(run: Run, path: Path) -> None:
 
 def read(path: Path) -> Run:
     """The run stored at `path`. Raises `msgspec.DecodeError` when it is not a run, or is of a newer format."""
-    run = msgspec.json.decode(path.read_bytes(), type=Run)
-    if run.format > FORMAT:
-        raise msgspec.ValidationError(f"{path} is of format {run.format}; this version reads up to {FORMAT}")
-    return run
+    raw = path.read_bytes()
+    stamp = msgspec.json.decode(raw, type=_Stamp)
+    if stamp.format > FORMAT:
+        raise msgspec.ValidationError(f"{path} is of format {stamp.format}; this version reads up to {FORMAT}")
+    return msgspec.json.decode(raw, type=Run)
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of `run.json`, as published in `docs/run.schema.json`."""
+    """JSON Schema (2020-12) of `run.json`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Gymkhana run",
         **msgspec.json.schema(Run),
     }
+
+
+def published_schema() -> bytes:
+    """What `docs/run.schema.json` holds: `schema()`, indented."""
+    return msgspec.json.format(msgspec.json.encode(schema()), indent=2) + b"\n"
+
+
+class _Stamp(msgspec.Struct):
+    """The part of a record that every version can read."""
+
+    format: int

@@ -76,7 +76,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _problem)  # answered here, raised on to the edge, which logs it
     _bad_parameters(app)
-    return app, Edge(app, config.body_limit_bytes)
+    return app, Edge(app, config.body_limit_bytes, config.request_places)
 
 
 async def _metrics(request: Request) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pysqlite3.dbapi2 as sqlite
 from sqlalchemy import Engine, MetaData, create_engine, event, make_url
@@ -57,7 +58,8 @@ def engine_for(url: str, *, writer: bool = False, pooled: bool = True) -> Engine
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     engine = create_engine(
-        f"sqlite:///{sqlite_path(url)}",
+        # A reader never makes a database where there is none; whoever writes may.
+        f"sqlite:///file:{quote(str(sqlite_path(url)))}?mode={'rwc' if writer else 'rw'}&uri=true",
         module=sqlite,
         poolclass=QueuePool if pooled else NullPool,
         connect_args={"check_same_thread": False, "cached_statements": 512},

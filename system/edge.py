@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from system.errors import TooLarge, Unavailable
-from system.metrics import REQUEST_SECONDS, REQUESTS
+from system.metrics import LANE_SHED, REQUEST_SECONDS, REQUESTS
 from system.problems import problem_bytes
 
 Scope = MutableMapping[str, Any]
@@ -23,14 +23,24 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+ALWAYS = ("/health/", "/metrics")
+"""Paths answered however full the service is: whoever asks how it is must be told."""
+
+SHED = LANE_SHED.labels("edge", "all", "service-full")
+
 log = structlog.get_logger()
 
 
 class Edge:
-    """Wraps an ASGI application. `drain()` refuses what comes after it and waits for what came before."""
+    """Wraps an ASGI application. `drain()` refuses what comes after it and waits for what came before.
 
-    def __init__(self, app: App, body_limit_bytes: int) -> None:
+    At most `places` requests are inside at once; one more is refused here, where a refusal costs next to nothing. After an
+    outage everybody comes back at the same moment, and a service that queues them all answers none of them in time.
+    """
+
+    def __init__(self, app: App, body_limit_bytes: int, places: int) -> None:
         self._app = app
+        self._places = places
         self._body_limit_bytes = body_limit_bytes
         self._draining = False
         self._under_way = 0
@@ -77,6 +87,10 @@ class Edge:
             if self._draining:
                 late = Unavailable("draining", "The service is shutting down.")
                 await _send_problem(sending, *problem_bytes(late, request_id), closing=True)
+            elif self._under_way > self._places and not scope["path"].startswith(ALWAYS):
+                SHED.inc()
+                busy = Unavailable("service-full", "The service is at its limit.")
+                await _send_problem(sending, *problem_bytes(busy, request_id))
             elif (size := _content_length(scope)) is not None and size > self._body_limit_bytes:
                 await _send_problem(
                     sending, *problem_bytes(_too_large(self._body_limit_bytes), request_id), closing=True

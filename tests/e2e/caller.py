@@ -127,7 +127,7 @@ def survived(stand: Stand) -> set[str]:
     return {one.op for one in found}
 
 
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
     """Returns once the condition holds; fails when it does not within the deadline."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -52,7 +52,7 @@ class Call:
 
 def call(app: App, body: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None) -> Call:
     async def run() -> Call:
-        return await Call(Edge(app, 1024), body, headers).run()
+        return await Call(Edge(app, 1024, 8), body, headers).run()
 
     return asyncio.run(run())
 
@@ -94,7 +94,7 @@ def test_draining_answers_what_was_accepted_and_refuses_what_comes_later() -> No
             await go.wait()
             await hello(scope, receive, send)
 
-        edge = Edge(slow, 1024)
+        edge = Edge(slow, 1024, 8)
         early = Call(edge)
         running = asyncio.create_task(early.run())
         await asyncio.sleep(0)
@@ -115,7 +115,7 @@ def test_a_drain_that_cannot_finish_says_so() -> None:
         async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
             await asyncio.Event().wait()
 
-        edge = Edge(stuck, 1024)
+        edge = Edge(stuck, 1024, 8)
         running = asyncio.create_task(Call(edge).run())
         await asyncio.sleep(0)
         drained = await edge.drain(0.01)
@@ -123,3 +123,24 @@ def test_a_drain_that_cannot_finish_says_so() -> None:
         return drained
 
     assert asyncio.run(story()) is False
+
+
+def test_one_request_too_many_is_refused_at_the_door_and_health_is_not() -> None:
+    async def story() -> tuple[int, bytes, int]:
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/x":
+                await asyncio.Event().wait()
+            await hello(scope, receive, send)
+
+        edge = Edge(slow, 1024, 2)
+        inside = [asyncio.create_task(Call(edge).run()) for _ in range(2)]
+        await asyncio.sleep(0)
+        late = await Call(edge).run()
+        health = Call(edge)
+        health.scope["path"] = "/health/live"
+        await health.run()
+        for task in inside:
+            task.cancel()
+        return late.status, late.headers[b"outcome"], health.status
+
+    assert asyncio.run(story()) == (503, b"not-applied", 200)

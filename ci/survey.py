@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.orm import Session
 
-from system import audit, operations_service
+from system import operations_service
+from system.audit import facts
 from system.database import engine_for
 
 
@@ -22,7 +23,7 @@ def survey(database: Path, run: str, directory: Path) -> int:
     engine = engine_for(f"sqlite:///{database}", pooled=False)
     with engine.connect() as connection, Session(bind=connection) as session:
         lines = [msgspec.json.encode(survivor) for survivor in operations_service.survivors(session, run)]
-        state = audit.facts(session)
+        state = facts(session)
     (directory / "survivors.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
     (directory / "state.json").write_bytes(msgspec.json.encode(state))
     return len(lines)

@@ -2,6 +2,7 @@
 
 import system.challenge_service
 import system.health_jobs
+import system.match_service
 import system.notification_service
 import system.tournament_service
 import system.user_service  # noqa: F401

@@ -28,9 +28,9 @@ class Settings(BaseSettings):
     """Directory where failpoints are armed. Unset, as in production, no failpoint exists."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    request_places: int = Field(default=192, ge=1)
+    request_places: int = Field(default=512, ge=1)
     """Requests inside the service at once, whatever they do; one more is refused at the door."""
-    read_places: int = Field(default=256, ge=1)
+    read_places: int = Field(default=1024, ge=1)
     """Reads under way or waiting, all domains together."""
     write_places: int = Field(default=1024, ge=1)
     """Writes under way or waiting, all domains together. One domain may hold half of them."""

@@ -25,7 +25,7 @@ def command(database: str | None, host: str | None, port: int | None, server: st
     import sys
 
     from system.database import sqlite_path
-    from system.schema import SchemaTrouble, check_schema
+    from system.schema import check_schema
     from system.server import port_is_free
     from system.settings import Settings
 
@@ -36,10 +36,7 @@ def command(database: str | None, host: str | None, port: int | None, server: st
         sqlite_path(config.database_url)
     except ValueError as error:
         raise click.UsageError(_first_line(error)) from error
-    try:
-        check_schema(config.database_url)
-    except SchemaTrouble as error:
-        raise click.UsageError(str(error)) from error
+    check_schema(config.database_url)
     if not port_is_free(config.host, config.port):
         raise click.UsageError(f"Port {config.port} on {config.host} is taken; free it or choose another with --port.")
     # The supervisor replaces this process: same pid, and none of what was imported to check the configuration.

@@ -50,7 +50,9 @@ def test_a_port_that_is_taken_is_named(database: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         said = refusal(serve(database, "--port", str(port)))
-    assert said.endswith(f"Port {port} on {HOST} is taken; free it or choose another with --port.")
+    assert said.endswith(
+        f"Port {port} on {HOST} is taken; free it or choose another with --port. See `gymkhana serve --help`."
+    )
 
 
 def test_a_missing_database_is_not_made(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from system import lanes, server, supervisor
 from system.wire import Answer, Ask
 
 LATE_S = 0.4
-EARLY = ("challenge.", "tournament.")
+EARLY = ("challenge.", "match.", "tournament.")
 _late: set[asyncio.Task[Any]] = set()
 
 

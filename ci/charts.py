@@ -131,9 +131,8 @@ def ribbon(
     for window in windows:
         left, right = axis.at(window.begin_s), axis.at(window.end_s)
         parts.append(_rect(f"strip {window.style}", left, right, 34, 8))
-        before = fault is not None and window.end_s <= fault[0]  # names before the fault keep clear of those after it
-        at, from_ = (right, 12) if before else (left, 70)
-        parts.append(_flag(at, 29, f"window {window.style}", window.label, left_from=from_))
+        # A name stands at its window's beginning, so that two windows side by side keep their names apart.
+        parts.append(_flag(left, 29, f"window {window.style}", window.label, left_from=85))
     for phase in phases:
         parts.append(_rect(f"strip {phase.style}", axis.at(phase.begin_s), axis.at(phase.end_s), 34, 8))
     positions = [axis.at(t) for t in marks]

@@ -131,6 +131,5 @@ def _fault(settings: dict[str, Any], events: list[Event]) -> dict[str, Any]:
     bites = [event for event in events if event.event == "fault.bite"]
     return {
         "name": " and ".join(event.data["fault"] for event in bites) or "no fault",
-        "title": settings["title"],
         "proof": [event.data["proof"] | {"fault": event.data["fault"]} for event in bites],
     }

@@ -132,10 +132,10 @@ def test_disc_without_a_free_row_is_left_to_the_list() -> None:
 
 
 def test_name_of_the_baseline_keeps_clear_of_the_recoverys() -> None:
-    """Both stand in one row: the one ends at its band's end, the other begins at its band's begin."""
+    """Both stand in one row, and each begins where its band begins."""
     windows = [Band("baseline", 3.0, 4.0, "baseline 1 s"), Band("recovery", 4.2, 4.4, "recovery 0.20 s")]
     svg = ribbon(AXIS, windows, [], (4.2, "fault at 4.2 s"), [])
-    assert 'x="40%" dx="-5" y="29" text-anchor="end">baseline 1 s' in svg
+    assert 'x="30%" dx="5" y="29" text-anchor="start">baseline 1 s' in svg
     assert 'x="42%" dx="5" y="29" text-anchor="start">recovery 0.20 s' in svg
 
 

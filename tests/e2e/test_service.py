@@ -362,16 +362,20 @@ def test_no_id_of_a_request_becomes_a_series(gym: Stand) -> None:
     assert "123456" not in page
 
 
+RUSH = 150
+"""More log-ins than may wait for a hashing thread, and fewer requests than the service takes in at once."""
+
+
 def test_too_many_log_ins_at_once_are_refused_and_nobody_else_notices(gym: Stand) -> None:
     user = newcomer(gym)
-    gate = threading.Barrier(200)
+    gate = threading.Barrier(RUSH)
 
     def log_in(_: int) -> Reply:
         gate.wait(30)
         return Caller(gym).post("/sessions", {"name": new_name(), "password": PASSWORD})
 
-    with ThreadPoolExecutor(200) as pool:
-        rush = [pool.submit(log_in, n) for n in range(200)]
+    with ThreadPoolExecutor(RUSH) as pool:
+        rush = [pool.submit(log_in, n) for n in range(RUSH)]
         beside = []
         while not all(one.done() for one in rush):
             beside.append(user.get("/users/me").status)

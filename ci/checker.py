@@ -9,17 +9,26 @@ A checker that crashes, an empty history, a ledger cut short: the answer is unkn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from ci.measure import span, unbroken
 from ci.record import Findings
 from loadtests.history import History, Write
 
+CANARY_FLOWS = ("canary", "canary-read")
+
+Found = dict[str, Any]
+"""Fields of `Findings`, by name."""
+
 
 class Survivor(msgspec.Struct, frozen=True):
-    """An operation found in the database; `digest` was taken from its rows now, `stored` when it was applied."""
+    """An operation found in the database; `digest` was taken from its rows now, `stored` when it was applied.
+
+    `seq` is None when there are rows of its effect and no record of it: those rows are half of something.
+    """
 
     op: str
     run: str
@@ -29,68 +38,108 @@ class Survivor(msgspec.Struct, frozen=True):
     applied: int
 
 
+class Points(msgspec.Struct, frozen=True):
+    """Where the points are; accounts by id."""
+
+    minted: int
+    balances: int
+    escrow: int
+    pools: int
+    accounts_off: list[int]
+    negative: list[int]
+
+
+class Tournament(msgspec.Struct, frozen=True):
+    """One tournament as counted from its rows."""
+
+    id: int
+    state: str
+    capacity: int
+    entries: int
+    pool: int
+    winners: int
+    payouts: int
+
+
+class Notifications(msgspec.Struct, frozen=True):
+    """Operation ids that told too few or too many, and how many deliveries wait."""
+
+    missing: list[str]
+    extra: list[str]
+    undelivered: int
+
+
 class State(msgspec.Struct, frozen=True):
     """The audit's facts of the committed state, as `state.json` holds them."""
 
-    conservation: dict[str, Any]
-    tournaments: list[dict[str, Any]]
+    conservation: Points
+    tournaments: list[Tournament]
     orphans: dict[str, list[Any]]
-    notifications: dict[str, Any]
+    notifications: Notifications
 
 
 def check(history: History, survivors: Sequence[Survivor] | None, state: State | None) -> Findings:
-    """The findings of one run. `survivors` or `state` None means that the database could not be read at the end."""
-    writes = history.writes()
-    doubts: list[str] = []
-    acked = [write for write in writes if write.outcome == "ok"]
-    if history.cut_short:
-        doubts.append(f"The ledger was cut short: {history.cut_short}.")
-    if not acked:
+    """The findings of one run: of its users' history and its canary's together, by the ids of that run alone.
+
+    `survivors` or `state` None means that the database could not be read at the end.
+    """
+    writes = {write.op: write for write in history.writes()}
+    doubts = [*_doubts_of_ledger(history, writes)]
+    whole = not doubts
+    if not any(write.outcome == "ok" for write in writes.values()):
         doubts.append("No write was acknowledged, so nothing could be lost.")
-    if survivors is None:
+    if survivors is None or state is None:
         doubts.append("The database could not be read at the end, so nobody knows what survived.")
-    found = (
-        checked("survival", doubts, lambda: _survival(writes, survivors, whole=not history.cut_short))
-        if survivors is not None
-        else {}
-    )
-    facts = {} if state is None else checked("state", doubts, lambda: _facts(state))
+    found: Found = {}
+    if survivors is not None:
+        runs = {clock.run for clock in history.clocks}
+        ours = {one.op: one for one in survivors if one.run in runs}
+        found |= checked(doubts, _survival, writes, ours, whole)
+    found |= checked(doubts, _canary, history, found)
+    for look in (_conservation, _capacity, _winners, _orphans, _notifications) if state is not None else ():
+        found |= checked(doubts, look, state)
+    outcomes = [write.outcome for write in writes.values()]
     return Findings(
-        invoked=len(writes),
-        acked=len(acked),
-        refused=sum(write.outcome == "refused" for write in writes),
-        unknown=sum(write.outcome == "unknown" for write in writes),
+        invoked=len(outcomes),
+        acked=outcomes.count("ok"),
+        refused=outcomes.count("refused"),
+        unknown=outcomes.count("unknown"),
         why_unknown=tuple(doubts),
         **found,
-        **facts,
     )
 
 
-def checked(name: str, doubts: list[str], run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What the checker found; nothing but a doubt when it crashed."""
+def checked(doubts: list[str], look: Callable[..., Found], *facts: Any) -> Found:
+    """What the checker `look` found in the facts; nothing but a new doubt when it crashed."""
     try:
-        return run()
+        return look(*facts)
     except Exception as error:  # noqa: BLE001  # a checker's outermost line: its crash is an answer, "unknown"
-        doubts.append(f"The {name} checker crashed: {error!r}.")
+        doubts.append(f"The {look.__name__.strip('_')} checker crashed: {error!r}.")
         return {}
 
 
-def _survival(writes: Iterable[Write], survivors: Sequence[Survivor], *, whole: bool) -> dict[str, Any]:
-    """In a history that is not whole, a survivor it does not mention proves nothing: its lines may be what is missing."""
-    there = {survivor.op: survivor for survivor in survivors}
-    by_op = {write.op: write for write in writes}
-    acked = [write for write in by_op.values() if write.outcome == "ok"]
+def _doubts_of_ledger(history: History, writes: Mapping[str, Write]) -> Iterator[str]:
+    if history.cut_short:
+        yield f"The ledger was cut short: {history.cut_short}."
+    if not history.clocks:
+        yield "The ledger does not say which run it is of."
+    if strays := sum(done.write and done.op not in writes for done in history.dones):
+        yield f"The ledger holds {strays} answers to writes that it does not say were sent."
+
+
+def _survival(writes: Mapping[str, Write], there: Mapping[str, Survivor], whole: bool) -> Found:
+    """In a ledger that is not whole, a survivor it does not mention proves nothing: its lines may be what is missing."""
     return {
-        "lost": tuple(write.op for write in acked if write.op not in there),
-        "altered": tuple(one.op for one in survivors if _altered(one, by_op.get(one.op))),
-        "phantom": tuple(one.op for one in survivors if _phantom(by_op.get(one.op), whole)),
-        "duplicated": tuple(one.op for one in survivors if one.applied > 1),
-        "recovered": tuple(op for op, write in by_op.items() if write.outcome == "unknown" and op in there),
+        "lost": tuple(op for op, write in writes.items() if write.outcome == "ok" and op not in there),
+        "altered": tuple(op for op, one in there.items() if _altered(one, writes.get(op))),
+        "phantom": tuple(op for op in there if _phantom(writes.get(op), whole)),
+        "duplicated": tuple(op for op, one in there.items() if one.applied > 1),
+        "recovered": tuple(
+            op
+            for op, write in writes.items()
+            if write.outcome == "unknown" and op in there and there[op].seq is not None
+        ),
     }
-
-
-def _phantom(write: Write | None, whole: bool) -> bool:
-    return whole if write is None else write.outcome == "refused"
 
 
 def _altered(survivor: Survivor, write: Write | None) -> bool:
@@ -99,41 +148,58 @@ def _altered(survivor: Survivor, write: Write | None) -> bool:
     return bool(write and write.outcome == "ok" and write.digest and write.digest != survivor.digest)
 
 
-def _facts(state: State) -> dict[str, Any]:
+def _phantom(write: Write | None, whole: bool) -> bool:
+    return whole if write is None else write.outcome == "refused"
+
+
+def _canary(history: History, found: Found) -> Found:
+    """A read-back answered with another value is a lie, unless what it should have shown was lost just then."""
+    dones = [done for done in history.dones if done.flow in CANARY_FLOWS]
+    lost = frozenset(found.get("lost", ()))
+    misread = (done.op for done in dones if done.verified is False and done.outcome == "ok" and done.op not in lost)
+    return {"misread": tuple(misread), "steady_s": span(unbroken(dones, lost=lost)) if dones else None}
+
+
+def _conservation(state: State) -> Found:
+    points = state.conservation
+    held = points.balances + points.escrow + points.pools
+    off = ""
+    if held != points.minted:
+        off = f"{points.minted} points were minted and {held} are held: {held - points.minted:+d}."
+    elif points.accounts_off:
+        off = f"The balances of accounts {points.accounts_off[:5]} are not what their transfers add up to."
+    elif points.negative:
+        off = f"Accounts {points.negative[:5]} are overdrawn."
+    return {"conservation": off}
+
+
+def _capacity(state: State) -> Found:
+    over = (one for one in state.tournaments if one.entries > one.capacity)
+    return {"capacity": tuple(f"tournament {one.id}: {one.entries} entries for {one.capacity} places" for one in over)}
+
+
+def _winners(state: State) -> Found:
+    return {"winners": tuple(said for one in state.tournaments if (said := _winner(one)))}
+
+
+def _winner(one: Tournament) -> str:
+    finished = one.state == "finished"
+    if one.winners != int(finished):
+        return f"tournament {one.id} is {one.state} with {one.winners} winners"
+    if one.payouts > int(finished):
+        return f"tournament {one.id} is {one.state} and was paid {one.payouts} times"
+    if finished and one.pool:
+        return f"tournament {one.id} is finished with {one.pool} points in its pool"
+    return ""
+
+
+def _orphans(state: State) -> Found:
+    return {"orphans": tuple(f"{relation}: {one}" for relation, ids in state.orphans.items() for one in ids)}
+
+
+def _notifications(state: State) -> Found:
+    told = state.notifications
+    late = [f"{told.undelivered} were never delivered"] if told.undelivered else []
     return {
-        "conservation": _conservation(state.conservation),
-        "capacity": tuple(
-            f"tournament {one['id']}: {one['entries']} entries for {one['capacity']} places"
-            for one in state.tournaments
-            if one["entries"] > one["capacity"]
-        ),
-        "winners": tuple(said for one in state.tournaments if (said := _winner(one))),
-        "orphans": tuple(f"{relation}: {one}" for relation, ids in state.orphans.items() for one in ids),
-        "notifications": (
-            *(f"missing: {one}" for one in state.notifications["missing"]),
-            *(f"extra: {one}" for one in state.notifications["extra"]),
-            *([f"{waiting} were never delivered"] if (waiting := state.notifications["undelivered"]) else []),
-        ),
+        "notifications": (*(f"missing: {op}" for op in told.missing), *(f"extra: {op}" for op in told.extra), *late)
     }
-
-
-def _conservation(points: dict[str, Any]) -> str:
-    held = points["balances"] + points["escrow"] + points["pools"]
-    if held != points["minted"]:
-        return f"{points['minted']} points were minted and {held} are held: {held - points['minted']:+d}."
-    if points["accounts_off"]:
-        return f"The balances of accounts {points['accounts_off'][:5]} are not what their transfers add up to."
-    if points["negative"]:
-        return f"Accounts {points['negative'][:5]} are overdrawn."
-    return ""
-
-
-def _winner(tournament: dict[str, Any]) -> str:
-    finished = tournament["state"] == "finished"
-    if tournament["winners"] != int(finished):
-        return f"tournament {tournament['id']} is {tournament['state']} with {tournament['winners']} winners"
-    if tournament["payouts"] > int(finished):
-        return f"tournament {tournament['id']} is {tournament['state']} and was paid {tournament['payouts']} times"
-    if finished and tournament["pool"]:
-        return f"tournament {tournament['id']} is finished with {tournament['pool']} points in its pool"
-    return ""

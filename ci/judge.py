@@ -1,30 +1,33 @@
 """The judge: named criteria, each with its goal, what was measured, and pass, fail or unknown. Pure.
 
-The ids are stable; pipelines and the report refer to them. Everything about data gates strictly; the latency of a calm
-machine (LAT-P95-CALM) is printed and judged but does not gate, because these figures are also taken on busy machines.
+The ids are stable; pipelines and the report refer to them. What was not seen is unknown, and only what was seen fails.
+
+    FAULT-BIT NOTICED RTO RESTORED BACKUP-REFUSED RECOVERED ROLLED-BACK            broken, noticed, brought back
+    LEDGER DATA-LOST RPO DATA-ALTERED DATA-PHANTOM DATA-DUPLICATED READ-BACK       what clients were told
+    POINTS CAPACITY WINNER ORPHANS NOTIFICATIONS                                   what the committed state obeys
+    LOAD-USERS LOAD-ERRORS LOAD-RATE LAT-P95 LAT-P95-CALM MEMORY LOAD-GENERATOR    the baseline before the fault
+
+Everything about data gates strictly. LAT-P95-CALM is printed and judged but does not gate, because these figures are also
+taken on busy machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ci.goals import GOALS, Goals
+from ci.measure import STAYS_S
+from ci.promise import Promise, examples
 from ci.record import Baseline, Criterion, Findings, Result, Rpo, Rto
-
-RTO_GOAL_S = 15.0
-RATE_TOLERANCE = 0.05
-LATENCY_GATE_MS = 500.0
-LATENCY_GOAL_MS = 50.0
-MEMORY_GOAL_MIB = 300.0
-GENERATOR_GOAL_CORES = 0.9
-RATE_SAMPLES_MIN = 1000
-"""Below this many requests chance alone moves the rate by more than the tolerance is worth; then it does not gate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything the judge looks at. `earliest_loss_s` is how long before the restored backup a lost write was
-    acknowledged: negative or None when all were later. `expected_refusal` names the backup that must have been refused.
+    """Everything the judge looks at. `response` is how the operator answered: none, restart or restore.
+
+    `missed` says of each fault without proof why it has none, `bitten` names the proven ones. `damaged_backup` is the
+    backup a fault damaged. `losses_before_backup` counts the lost writes that the restored backup should have held.
     """
 
     drill: str
@@ -42,15 +45,21 @@ class Case:
     damaged_backup: str | None
     losses_before_backup: int
 
+    @property
+    def proved(self) -> bool:
+        """Whether there was a fault, and every one bit."""
+        return bool(self.bitten) and not self.missed
+
+    @property
+    def doubt(self) -> str:
+        """Why an empty list of findings proves nothing; empty when it does."""
+        return " ".join(self.findings.why_unknown)
+
 
 def criteria(case: Case) -> tuple[Criterion, ...]:
     """Every criterion that applies to the drill, in the order people read them."""
-    return (
-        *_fault(case),
-        *_recovery(case),
-        *_data(case),
-        *_baseline(case),
-    )
+    goals = GOALS.get(case.drill, Goals())
+    return (*_story(case, goals), *_told(case), *_obeyed(case), *_baseline(case, goals))
 
 
 def verdict(judged: Sequence[Criterion]) -> Result:
@@ -61,167 +70,185 @@ def verdict(judged: Sequence[Criterion]) -> Result:
     return "pass" if results == {"pass"} else "unknown"
 
 
-def _fault(case: Case) -> Iterable[Criterion]:
-    proved = bool(case.bitten) and not case.missed
-    yield Criterion(
-        id="FAULT-BIT",
-        title="The fault bit",
-        goal="proved",
-        measured=", ".join(case.bitten) if proved else "no proof",
-        result="pass" if proved else "unknown",
-        why="" if proved else "; ".join(case.missed) or "No fault was injected.",
-    )
-
-
-def _recovery(case: Case) -> Iterable[Criterion]:
-    if case.response == "none":
-        return
-    rto = case.rto
-    total = None if rto is None else rto.total_s
-    proved = bool(case.bitten) and not case.missed
-    yield _judged(
-        "NOTICED", "The fault was noticed", "yes", "yes" if case.noticed else "no",
-        case.noticed if proved else None, "Neither the canary nor readiness showed it.",
-    )  # fmt: skip
-    yield _judged(
-        "RTO", "Recovery time", f"< {RTO_GOAL_S:.0f} s", "not recovered" if total is None else f"{total:.2f} s",
-        (total is not None and total < RTO_GOAL_S) if proved else None,
-        (rto.why_unknown if rto and rto.why_unknown else "Recovery took longer than promised."),
-    )  # fmt: skip
+def _story(case: Case, goals: Goals) -> Iterator[Criterion]:
+    bit = Promise("FAULT-BIT", "The fault bit", "proved")
+    if case.proved:
+        yield bit.passes(", ".join(case.bitten))
+    else:
+        yield bit.unknown(" ".join(case.missed) or "No fault was injected.", "no proof")
+    if case.response != "none":
+        yield _noticed(case)
+        yield _recovery_time(case.rto, goals)
     if case.response == "restore":
-        yield _judged(
-            "RESTORED", "A backup was restored", "yes", case.restored or "none",
-            case.restored is not None if proved else None, "No backup could be restored.",
-        )  # fmt: skip
-    if case.damaged_backup is not None:
-        right = case.damaged_backup in case.refused and case.restored not in (None, case.damaged_backup)
-        yield _judged(
-            "BACKUP-REFUSED", "The damaged backup was refused", "refused, and an older one used",
-            f"refused {', '.join(case.refused) or 'none'}", right,
-            f"{case.damaged_backup} was damaged and {case.restored} was restored.",
-        )  # fmt: skip
+        yield _restored(case)
+    if goals.refuses_newest:
+        yield _refused(case)
+    yield _recovered(case.findings.steady_s)
+    if goals.rolls_back:
+        yield _rolled_back(case)
 
 
-def _data(case: Case) -> Iterable[Criterion]:
-    findings = case.findings
-    doubt = "; ".join(findings.why_unknown)
-    known = not doubt
-    yield _judged(
-        "LEDGER", "The history is whole and was checked", "whole", f"{findings.acked} writes acknowledged",
-        True if known else None, doubt,
-    )  # fmt: skip
-    yield _lost(case, known, doubt)
+def _noticed(case: Case) -> Criterion:
+    noticed = Promise("NOTICED", "The fault was noticed", "yes")
+    if case.noticed:
+        return noticed.passes("yes")
+    if not case.proved:
+        return noticed.unknown("There is no proof of anything to notice.", "no")
+    return noticed.fails("no", "Neither the canary nor readiness showed it.")
+
+
+def _recovery_time(rto: Rto | None, goals: Goals) -> Criterion:
+    """Without a recovery it is only known that it took longer than the canary was kept."""
+    recovery = Promise("RTO", "Recovery time", f"< {goals.recovery_s:.0f} s")
+    if rto is None:
+        return recovery.unknown("Recovery was not measured.")
+    if rto.total_s is not None:
+        why = "Recovery took longer than promised."
+        return recovery.holds(rto.total_s < goals.recovery_s, f"{rto.total_s:.2f} s", why)
+    if rto.watched_s is None:
+        return recovery.unknown(rto.why_unknown)
+    if rto.watched_s < goals.recovery_s:
+        return recovery.unknown(rto.why_unknown, "not recovered")
+    return recovery.fails("not recovered", rto.why_unknown)
+
+
+def _restored(case: Case) -> Criterion:
+    restored = Promise("RESTORED", "A backup was restored", "yes")
+    return restored.holds(case.restored is not None, case.restored or "none", "No backup could be restored.")
+
+
+def _refused(case: Case) -> Criterion:
+    refused = Promise("BACKUP-REFUSED", "The damaged backup was refused", "refused, and an older one used")
+    damaged, restored = case.damaged_backup, case.restored
+    if not damaged:
+        return refused.unknown("No backup is proved to have been damaged.")
+    said = f"refused {', '.join(case.refused) or 'none'}, used {restored or 'none'}"
+    right = damaged in case.refused and restored not in (None, damaged)
+    return refused.holds(right, said, f"{damaged} was damaged; it was to be refused, and another one restored.")
+
+
+def _recovered(steady_s: float | None) -> Criterion:
+    recovered = Promise("RECOVERED", "The service served well in the end", f"every canary of the last {STAYS_S:.0f} s")
+    if steady_s is None:
+        return recovered.unknown("No canary was kept.")
+    return recovered.holds(steady_s >= STAYS_S, f"of the last {steady_s:.1f} s", "Canaries failed to the end.")
+
+
+def _rolled_back(case: Case) -> Criterion:
+    """What failed half-way and left something is an orphan, a phantom or altered; here, whether anything failed at all."""
+    rolled = Promise("ROLLED-BACK", "Failed writes vanished whole", "seen")
+    vanished = case.findings.unknown - len(case.findings.recovered)
+    if case.doubt or vanished < 1:
+        return rolled.unknown(case.doubt or "No write failed, so no rollback was seen.", f"{vanished} vanished")
+    return rolled.passes(f"{vanished} vanished")
+
+
+def _told(case: Case) -> Iterator[Criterion]:
+    found, doubt = case.findings, case.doubt
+    ledger = Promise("LEDGER", "The history is whole and was checked", "whole")
+    acked = f"{found.acked} writes acknowledged"
+    yield ledger.unknown(doubt, acked) if doubt else ledger.passes(acked)
+    yield _lost(case)
     if case.response == "restore":
-        yield _rpo(case, known, doubt)
-    for identity, title, found in (
-        ("DATA-ALTERED", "Acknowledged writes altered", findings.altered),
-        ("DATA-PHANTOM", "Writes nobody was told of", findings.phantom),
-        ("DATA-DUPLICATED", "Writes applied more than once", findings.duplicated),
-        ("CAPACITY", "Tournaments over capacity", findings.capacity),
-        ("WINNER", "Tournaments without exactly one winner", findings.winners),
-        ("ORPHANS", "Rows left half-written", findings.orphans),
-        ("NOTIFICATIONS", "Events not told exactly once", findings.notifications),
-    ):
-        yield _none_of(identity, title, found, known, doubt)
-    off = findings.conservation
-    yield _judged(
-        "POINTS", "Points conserved", "balances + escrow + pools = minted", "off" if off else "equal" if known else "not known",
-        False if off else True if known else None, off or doubt,
-    )  # fmt: skip
+        yield _loss_in_seconds(case)
+    yield Promise("DATA-ALTERED", "Writes altered", "0").found_none(found.altered, doubt)
+    yield Promise("DATA-PHANTOM", "Writes nobody was told of", "0").found_none(found.phantom, doubt)
+    yield Promise("DATA-DUPLICATED", "Writes applied more than once", "0").found_none(found.duplicated, doubt)
+    yield Promise("READ-BACK", "Acknowledged writes read back wrong", "0").found_none(found.misread, doubt)
 
 
-def _lost(case: Case, known: bool, doubt: str) -> Criterion:
-    lost = case.rpo.lost
-    measured = f"{lost} of {case.rpo.acked}"
-    if case.response != "restore":
-        return _judged("DATA-LOST", "Acknowledged writes lost", "0", measured,
-                       False if lost else True if known else None, doubt or _examples(case.findings.lost))  # fmt: skip
-    early = case.losses_before_backup
-    why = f"{early} of them were acknowledged before the restored backup was begun." if early else doubt
-    return _judged("DATA-LOST", "Acknowledged writes lost", "0 from before the restored backup", measured,
-                   False if early else True if known else None, why)  # fmt: skip
+def _lost(case: Case) -> Criterion:
+    """A restore may lose what came after its backup was begun. Nothing else may lose anything."""
+    measured, restores = f"{case.rpo.lost} of {case.rpo.acked}", case.response == "restore"
+    lost = Promise("DATA-LOST", "Acknowledged writes lost", "0 from before the restored backup" if restores else "0")
+    if not restores and case.rpo.lost:
+        return lost.fails(measured, examples(case.findings.lost))
+    if early := case.losses_before_backup:
+        return lost.fails(measured, f"{early} of them were acknowledged before the restored backup was begun.")
+    if case.doubt:
+        return lost.unknown(case.doubt, measured)
+    if case.rpo.lost and case.rpo.newest_backup_age_s is None:
+        return lost.unknown("What the restored backup should have held is not known.", measured)
+    return lost.passes(measured)
 
 
-def _rpo(case: Case, known: bool, doubt: str) -> Criterion:
-    age, seconds = case.rpo.newest_backup_age_s, case.rpo.seconds
-    goal = "the age of the restored backup" if age is None else f"<= {age:.1f} s, the backup's age"
-    if age is None or seconds is None or not known:
-        return _judged(
-            "RPO", "Seconds of writes lost", goal, "not known", None, doubt or "No backup of this run was used."
-        )
-    # Writes acknowledged between the bite and its notice are lost with the broken file; the backup aged as long.
-    aged = case.losses_before_backup == 0
-    listed = len(case.rpo.lost_writes) == case.rpo.lost
-    return _judged("RPO", "Seconds of writes lost", goal, f"{seconds:.1f} s, {case.rpo.lost} writes, each listed",
-                   aged and listed, "Writes older than the backup are lost, or not every lost write is listed.")  # fmt: skip
+def _loss_in_seconds(case: Case) -> Criterion:
+    """What is acknowledged between bite and notice is lost with the broken file; the backup has aged as long by then."""
+    rpo, bound = case.rpo, case.rpo.bound_s
+    goal = "the restored backup's age" if bound is None else f"<= {bound:.1f} s, the restored backup's age"
+    loss = Promise("RPO", "Seconds of writes lost", goal)
+    if case.doubt:
+        return loss.unknown(case.doubt, "not known")
+    if rpo.seconds is None or bound is None:
+        return loss.unknown("No backup of this run was restored after a proven fault.", "not known")
+    measured = f"{rpo.seconds:.1f} s, {rpo.lost} writes"
+    if len(rpo.lost_writes) != rpo.lost:
+        return loss.fails(measured, f"Only {len(rpo.lost_writes)} of them are listed.")
+    return loss.holds(rpo.seconds <= bound, measured, "Older writes are lost than the backup explains.")
 
 
-def _baseline(case: Case) -> Iterable[Criterion]:
+def _obeyed(case: Case) -> Iterator[Criterion]:
+    found, doubt = case.findings, case.doubt
+    points = Promise("POINTS", "Points conserved", "balances + escrow + pools = minted")
+    if found.conservation:
+        yield points.fails("off", found.conservation)
+    else:
+        yield points.unknown(doubt, "not known") if doubt else points.passes("equal")
+    yield Promise("CAPACITY", "Tournaments over capacity", "0").found_none(found.capacity, doubt)
+    yield Promise("WINNER", "Tournaments without exactly one winner", "0").found_none(found.winners, doubt)
+    yield Promise("ORPHANS", "Rows left half-written", "0").found_none(found.orphans, doubt)
+    yield Promise("NOTIFICATIONS", "Events not told exactly once", "0").found_none(found.notifications, doubt)
+
+
+def _baseline(case: Case, goals: Goals) -> Iterator[Criterion]:
+    users = Promise("LOAD-USERS", "Users connected at once, by the service's gauge", f">= {case.users}")
     base = case.baseline
     if base is None:
-        yield _judged("LOAD-USERS", "Users connected", str(case.users), "not measured", None, "There was no baseline.")
+        yield users.unknown("There was no baseline.")
         return
-    yield _bounded("LOAD-USERS", "Users connected at once, by the service's gauge", f">= {case.users}",
-                   base.connections, lambda n: n >= case.users, "{:.0f}")  # fmt: skip
-    yield _judged("LOAD-ERRORS", "Error rate of the baseline", "0", f"{base.error_rate:.3%}",
-                  None if not base.requests else base.error_rate == 0, "Requests failed before any fault.")  # fmt: skip
-    yield _rate(base)
-    yield _bounded("LAT-P95", "p95 of successes, failures charged", f"< {LATENCY_GATE_MS:.0f} ms", base.p95_ms,
-                   lambda ms: ms < LATENCY_GATE_MS, "{:.1f} ms")  # fmt: skip
-    yield _bounded("LAT-P95-CALM", "The same, on a calm machine", f"< {LATENCY_GOAL_MS:.0f} ms", base.p95_ms,
-                   lambda ms: ms < LATENCY_GOAL_MS, "{:.1f} ms", gates=False)  # fmt: skip
-    yield _bounded("MEMORY", "Memory of the service, all processes", f"< {MEMORY_GOAL_MIB:.0f} MiB", base.memory_mib,
-                   lambda mib: mib < MEMORY_GOAL_MIB, "{:.0f} MiB")  # fmt: skip
-    cores = base.generator_cpu
-    calm = cores is not None and cores < GENERATOR_GOAL_CORES
-    yield Criterion(
-        id="LOAD-GENERATOR",
-        title="The load generator had room",
-        goal=f"< {GENERATOR_GOAL_CORES} cores",
-        measured="not measured" if cores is None else f"{cores:.2f} cores",
-        result="pass" if calm else "unknown",
-        why="" if calm else "A saturated generator measures itself; its latencies say nothing.",
-    )
+    if base.connections is None:
+        yield users.unknown("The service's gauge was not read.")
+    else:
+        yield users.holds(base.connections >= case.users, str(base.connections))
+    errors = Promise("LOAD-ERRORS", "Error rate of the baseline", "0")
+    if base.requests:
+        yield errors.holds(base.error_rate == 0, f"{base.error_rate:.3%}", "Requests failed before any fault.")
+    else:
+        yield errors.unknown("Nothing was sent.")
+    yield _rate(base, goals)
+    calm = f"< {goals.calm_p95_ms:.0f} ms"
+    yield _p95(base, goals.p95_ms, Promise("LAT-P95", "p95, failures charged", f"< {goals.p95_ms:.0f} ms"))
+    yield _p95(base, goals.calm_p95_ms, Promise("LAT-P95-CALM", "The same, on a calm machine", calm, gates=False))
+    memory = Promise("MEMORY", "Memory of the service, all processes", f"< {goals.memory_mib:.0f} MiB")
+    if base.memory_mib is None:
+        yield memory.unknown("The service's gauge was not read.")
+    else:
+        yield memory.holds(base.memory_mib < goals.memory_mib, f"{base.memory_mib:.0f} MiB")
+    yield _generator(base.generator_cpu, goals)
 
 
-def _rate(base: Baseline) -> Criterion:
-    expected = base.expected_rate
-    off = None if not expected else base.rate / expected - 1
-    result = None if off is None else abs(off) <= RATE_TOLERANCE
-    measured = "not measured" if off is None else f"{base.rate:.1f}/s of {expected:.1f}/s ({off:+.1%})"
-    return _judged(
-        "LOAD-RATE", "Requests per second, as think time implies", f"within {RATE_TOLERANCE:.0%}", measured, result,
-        "The users did not do what the scenario says.", gates=base.requests >= RATE_SAMPLES_MIN,
-    )  # fmt: skip
+def _rate(base: Baseline, goals: Goals) -> Criterion:
+    goal, enough = f"within {goals.rate_tolerance:.0%}", base.requests >= goals.rate_samples_min
+    rate = Promise("LOAD-RATE", "Requests per second, as think time implies", goal, gates=enough)
+    if not base.expected_rate:
+        return rate.unknown("How many users were up is not known.")
+    off = base.rate / base.expected_rate - 1
+    measured = f"{base.rate:.1f}/s of {base.expected_rate:.1f}/s ({off:+.1%})"
+    return rate.holds(abs(off) <= goals.rate_tolerance, measured, "The users did not do what the scenario says.")
 
 
-def _none_of(identity: str, title: str, found: Sequence[str], known: bool, doubt: str) -> Criterion:
-    passed = False if found else True if known else None
-    measured = "not known" if passed is None else str(len(found))
-    return _judged(identity, title, "0", measured, passed, _examples(found) or doubt)
+def _p95(base: Baseline, bound_ms: float, promise: Promise) -> Criterion:
+    if base.p95_ms is not None:
+        return promise.holds(base.p95_ms < bound_ms, f"{base.p95_ms:.1f} ms")
+    if base.error_rate > 0.05:
+        return promise.fails("infinite", "More than one request in twenty failed, and a failure takes for ever.")
+    return promise.unknown("Too few requests lie beyond it.")
 
 
-def _bounded(
-    identity: str, title: str, goal: str, value: float | None, holds: Callable[[float], bool], shape: str,
-    *, gates: bool = True,
-) -> Criterion:  # fmt: skip
-    measured = "not measured" if value is None else shape.format(value)
-    passed = None if value is None else holds(value)
-    why = "It was not measured, or too few samples lie beyond it." if value is None else "The goal was missed."
-    return _judged(identity, title, goal, measured, passed, why, gates=gates)
-
-
-def _judged(
-    identity: str, title: str, goal: str, measured: str, passed: bool | None, why: str, *, gates: bool = True
-) -> Criterion:
-    result: Result = "unknown" if passed is None else "pass" if passed else "fail"
-    return Criterion(
-        id=identity, title=title, goal=goal, measured=measured, result=result, why="" if passed else why, gates=gates
-    )
-
-
-def _examples(found: Sequence[str]) -> str:
-    if not found:
-        return ""
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return ", ".join(found[:3]) + more + "."
+def _generator(cores: float | None, goals: Goals) -> Criterion:
+    generator = Promise("LOAD-GENERATOR", "The load generator had room", f"< {goals.generator_cores} cores")
+    if cores is None:
+        return generator.unknown("What the generator used was not measured.")
+    if cores < goals.generator_cores:
+        return generator.passes(f"{cores:.2f} cores")
+    return generator.unknown("A saturated generator measures itself.", f"{cores:.2f} cores")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
 from ci.record import Criterion, Run
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML cannot hold even escaped, which a broken file's error message may quote."""
 
 
 def write(runs: Sequence[Run], path: Path) -> None:
@@ -32,7 +36,7 @@ def _suite(run: Run) -> xml.Element:
     )
     properties = xml.SubElement(suite, "properties")
     for name, value in (("id", run.id), ("verdict", run.verdict), ("seed", str(run.seed)), ("command", run.command)):
-        xml.SubElement(properties, "property", name=name, value=value)
+        xml.SubElement(properties, "property", name=name, value=_text(value))
     for criterion in run.criteria:
         suite.append(_case(run, criterion))
     return suite
@@ -40,12 +44,16 @@ def _suite(run: Run) -> xml.Element:
 
 def _case(run: Run, criterion: Criterion) -> xml.Element:
     case = xml.Element(
-        "testcase", classname=f"gymkhana.{run.drill}", name=f"{criterion.id} {criterion.title}", time="0"
+        "testcase", classname=f"gymkhana.{run.drill}", name=_text(f"{criterion.id} {criterion.title}"), time="0"
     )
-    said = f"goal {criterion.goal}, measured {criterion.measured}. {criterion.why}".strip()
+    said = _text(f"goal {criterion.goal}, measured {criterion.measured}. {criterion.why}".strip())
     if criterion.gates and criterion.result != "pass":
         kind = "failure" if criterion.result == "fail" else "error"
         xml.SubElement(case, kind, message=said, type=criterion.id)
     else:
         xml.SubElement(case, "system-out").text = said
     return case
+
+
+def _text(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -17,9 +16,9 @@ from ci import probe
 from ci.journal import Event
 from ci.record import BackupUsed, Baseline, Flow, LostWrite, Mark, Phase, Rpo, Rto, Series
 from loadtests.generator import GeneratorSample, mean_cores
-from loadtests.history import History, Write
+from loadtests.history import History
 from loadtests.ledger import Done
-from loadtests.measure import Observation, Window, good_durations, in_ms, per_second, requests
+from loadtests.measure import Observation, Request, Window, good_durations, in_ms, per_second, requests
 from loadtests.percentiles import resolved_percentile
 from loadtests.scenario import Scenario
 
@@ -124,25 +123,21 @@ def loss(
     when there is a loss and no proof of a fault.
     """
     gone = frozenset(lost)
-    acked = sorted((acked_t, write) for write in history.writes() if (acked_t := _acked(write)) is not None)
-    missing = [(acked_t, write) for acked_t, write in acked if write.op in gone]
+    acked = [(w.acked_t, w.op, w.flow) for w in history.writes() if w.outcome == "ok" and w.acked_t is not None]
+    missing = sorted(one for one in acked if one[1] in gone)
     bitten, taken = bite(events), backup_taken(events, restored)
-    end = None if bitten is None else max([bitten, *(acked_t for acked_t, _ in missing[-1:])])
+    end = None if bitten is None else max([bitten, *(acked_t for acked_t, _, _ in missing)])
     restores = response == "restore"
     return Rpo(
         acked=len(acked),
         lost=len(missing),
         seconds=0.0 if not missing else None if end is None else end - missing[0][0],
-        lost_writes=tuple(LostWrite(op=write.op, flow=write.flow, acked_s=t - origin) for t, write in missing),
+        lost_writes=tuple(LostWrite(op=op, flow=flow, acked_s=acked_t - origin) for acked_t, op, flow in missing),
         without_restore=None if restores else len(missing),
         newest_backup=len(missing) if restores else None,
         newest_backup_age_s=None if taken is None or bitten is None else bitten - taken,
         bound_s=None if taken is None or end is None else end - taken,
     )
-
-
-def _acked(write: Write) -> float | None:
-    return write.acked_t if write.outcome == "ok" else None
 
 
 def backup_taken(events: Sequence[Event], backup: str | None) -> float | None:
@@ -205,22 +200,10 @@ def series(history: History, scenario: Scenario, samples: Sequence[Sample], orig
 
 def flows(history: History, scenario: Scenario) -> tuple[Flow, ...]:
     """Each flow over the whole run, in the scenario's order: its failures counted, its percentiles of successes alone."""
-    by_flow = defaultdict(list, {flow.name: [] for flow in scenario.flows})
+    by_flow: dict[str, list[Request]] = {flow.name: [] for flow in scenario.flows}
     for request in requests(history, scenario):
-        by_flow[request.flow].append(request)
-    return tuple(
-        Flow(
-            name=name,
-            requests=len(of),
-            failures=len(of) - len(good),
-            p50_ms=in_ms(resolved_percentile(good, 50)),
-            p95_ms=in_ms(resolved_percentile(good, 95)),
-            p99_ms=in_ms(resolved_percentile(good, 99)),
-        )
-        for name, of in by_flow.items()
-        if of
-        for good in [good_durations(of)]
-    )
+        by_flow.setdefault(request.flow, []).append(request)
+    return tuple(_flow(name, of) for name, of in by_flow.items() if of)
 
 
 def marks(events: Sequence[Event], origin: float) -> tuple[Mark, ...]:
@@ -232,20 +215,30 @@ def backups(events: Sequence[Event], restoration: dict[str, Any] | None, origin:
     """The backups the run took, and what became of each."""
     told = restoration or {}
     refused = {one["id"]: one["why"] for one in told.get("refused", ())}
-    return tuple(
-        BackupUsed(
-            id=name,
-            taken_s=event.data["taken_t"] - origin,
-            seconds=event.data["seconds"],
-            size_bytes=event.data["size_bytes"],
-            stored_bytes=event.data["stored_bytes"],
-            fate="restored" if told.get("backup") == name else "refused" if name in refused else "taken",
-            why=refused.get(name, ""),
+    used = []
+    for event in events:
+        if event.event != "backup.done":
+            continue
+        name = event.data["id"]
+        fate = "restored" if told.get("backup") == name else "refused" if name in refused else "taken"
+        used.append(
+            BackupUsed(
+                id=name,
+                taken_s=event.data["taken_t"] - origin,
+                seconds=event.data["seconds"],
+                size_bytes=event.data["size_bytes"],
+                stored_bytes=event.data["stored_bytes"],
+                fate=fate,
+                why=refused.get(name, ""),
+            )
         )
-        for event in events
-        if event.event == "backup.done"
-        for name in [event.data["id"]]
-    )
+    return tuple(used)
+
+
+def _flow(name: str, of: Sequence[Request]) -> Flow:
+    good = good_durations(of)
+    p50, p95, p99 = (in_ms(resolved_percentile(good, percent)) for percent in (50, 95, 99))
+    return Flow(name=name, requests=len(of), failures=len(of) - len(good), p50_ms=p50, p95_ms=p95, p99_ms=p99)
 
 
 def _within(samples: Sequence[Sample], times: Sequence[float], begin: float, end: float) -> Sample | None:

@@ -134,7 +134,7 @@ def find_run(name: str, runs: Path) -> Path:
     for directory in (Path(name), runs / name):
         if (directory / "settings.json").is_file():
             return directory
-    near = difflib.get_close_matches(name, [path.name for path in runs.glob("*")], 1)
+    near = difflib.get_close_matches(name, [path.parent.name for path in runs.glob("*/settings.json")], 1)
     raise UnknownDrill(f"There is no run {name} under {runs}" + (f"; did you mean {near[0]}?" if near else "."))
 
 

@@ -5,15 +5,18 @@ Instants are seconds of the run's clock. A test names only what it is about; the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ci.checker import State, Survivor
 from ci.journal import Event
 from loadtests.history import History
-from loadtests.ledger import Done, Invoke, Outcome, User
+from loadtests.ledger import Clock, Done, Invoke, Outcome, User
 
 RUN = "R"
+CLOCK = Clock(run=RUN, tool="locust", mono=100.0, wall=1700000000.0, pid=1)
 
 
 class Sent(NamedTuple):
@@ -49,17 +52,25 @@ def read(t: float, *, d: float = 0.01, status: int = 200, flow: str = "profile")
     return Done(op=None, flow=flow, user=1, t=t, d=d, status=status, outcome=outcome, write=False)
 
 
-def history(*sent: Sent, reads: Sequence[Done] = (), users: Sequence[User] = (), cut_short: str = "") -> History:
+def history(
+    *sent: Sent,
+    reads: Sequence[Done] = (),
+    users: Sequence[User] = (),
+    clocks: Sequence[Clock] = (CLOCK,),
+    cut_short: str = "",
+) -> History:
     """What the ledger says."""
     dones = tuple(one.done for one in sent if one.done is not None)
-    return History((), tuple(one.invoke for one in sent), (*dones, *reads), tuple(users), cut_short)
+    return History(tuple(clocks), tuple(one.invoke for one in sent), (*dones, *reads), tuple(users), cut_short)
 
 
 def survivor(
-    op: str, *, digest: str = "aa", stored: str | None = None, applied: int = 1, seq: int | None = 1
+    op: str, *, digest: str = "aa", stored: str | None = None, applied: int = 1, seq: int | None = 1, run: str = RUN
 ) -> Survivor:
     """An operation found in the database; its rows agree with what it stored unless `stored` says otherwise."""
-    return Survivor(op=op, run=RUN, seq=seq, digest=digest, stored=digest if stored is None else stored, applied=applied)
+    return Survivor(
+        op=op, run=run, seq=seq, digest=digest, stored=digest if stored is None else stored, applied=applied
+    )
 
 
 def tournament(**changes: Any) -> dict[str, Any]:
@@ -74,13 +85,16 @@ def state(
     orphans: dict[str, list[Any]] | None = None,
     notifications: dict[str, Any] | None = None,
 ) -> State:
-    """A committed state with nothing wrong in it but what is given."""
+    """A committed state, as `state.json` holds it, with nothing wrong in it but what is given."""
     points = {"minted": 1000, "balances": 970, "escrow": 10, "pools": 20, "accounts_off": [], "negative": []}
-    return State(
-        conservation=points | (conservation or {}),
-        tournaments=list(tournaments) or [tournament()],
-        orphans={"entries.user_id": []} | (orphans or {}),
-        notifications={"missing": [], "extra": [], "undelivered": 0} | (notifications or {}),
+    return msgspec.convert(
+        {
+            "conservation": points | (conservation or {}),
+            "tournaments": list(tournaments) or [tournament()],
+            "orphans": {"entries.user_id": []} | (orphans or {}),
+            "notifications": {"missing": [], "extra": [], "undelivered": 0} | (notifications or {}),
+        },
+        State,
     )
 
 
@@ -100,24 +114,40 @@ def backup(t: float, name: str, *, taken_t: float, seconds: float = 0.5) -> Even
     return event(t, "backup.done", f"Backup {name}.", id=name, taken_t=taken_t, seconds=seconds, **sizes)
 
 
-def sung(t: float, *, d: float = 0.01) -> Done:
-    """The canary read back at `t` what it had written."""
-    return _read_back(t, d, status=200, outcome="ok", verified=True)
+def sung(t: float) -> tuple[Done, Done]:
+    """The canary wrote at `t` and had read it back rightly 0.01 s later."""
+    return _sang(t), _read_back(t, verified=True)
 
 
-def silent(t: float, *, d: float = 0.01) -> Done:
-    """The canary asked at `t` and got no answer."""
-    return _read_back(t, d, status=0, outcome="unknown", verified=False)
+def wrong(t: float) -> tuple[Done, Done]:
+    """The canary wrote at `t` and was answered with another value than it had written."""
+    return _sang(t), _read_back(t, verified=False)
 
 
-def wrong(t: float, *, d: float = 0.01) -> Done:
-    """The canary was answered at `t`, with another value than it had written."""
-    return _read_back(t, d, status=200, outcome="ok", verified=False)
+def silent(t: float) -> tuple[Done]:
+    """The canary wrote at `t` and got no answer."""
+    return (msgspec.structs.replace(_sang(t), status=0, outcome="unknown"),)
 
 
-def _read_back(t: float, d: float, *, status: int, outcome: Outcome, verified: bool) -> Done:
+def canary(*stretches: tuple[float, float, Callable[[float], tuple[Done, ...]]]) -> list[Done]:
+    """Ten probes a second, each stretch from its begin to just before its end."""
+    return [
+        done
+        for begin, end, probe in stretches
+        for n in range(round((end - begin) * 10))
+        for done in probe(round(begin + n / 10, 6))
+    ]
+
+
+def _sang(t: float) -> Done:
     return Done(
-        op=f"{RUN}.canary.{t}", flow="canary-read", user=0, t=t, d=d, status=status, outcome=outcome, write=False,
+        op=f"{RUN}.canary.{t}", flow="canary", user=0, t=t, d=0.004, status=200, outcome="ok", write=True, digest="aa"
+    )
+
+
+def _read_back(t: float, *, verified: bool) -> Done:
+    return Done(
+        op=f"{RUN}.canary.{t}", flow="canary-read", user=0, t=t + 0.005, d=0.005, status=200, outcome="ok", write=False,
         verified=verified,
     )  # fmt: skip
 

@@ -1,0 +1,38 @@
+"""What each drill promises, as data: the judge holds a run against its row of this table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loadtests.generator import SATURATED_CORES
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """The goals of one drill; a value that reaches its bound has missed it, but for the rate, which may equal it."""
+
+    recovery_s: float = 15.0
+    refuses_newest: bool = False
+    """The newest backup is damaged, and must be refused for an older one."""
+    rolls_back: bool = False
+    """Writes are made to fail half-way, and must vanish whole."""
+    rate_tolerance: float = 0.05
+    """How far the achieved rate may be from the one that think time implies, as a share of it."""
+    rate_samples_min: int = 1000
+    """Below this many requests chance alone moves the rate by more than the tolerance is worth; then it does not gate."""
+    p95_ms: float = 500.0
+    calm_p95_ms: float = 50.0
+    """For a machine with nothing else to do: printed and judged, never a gate."""
+    memory_mib: float = 300.0
+    generator_cores: float = SATURATED_CORES
+
+
+GOALS: Mapping[str, Goals] = {
+    "crash": Goals(),
+    "broken-transactions": Goals(rolls_back=True),
+    "corrupt-database": Goals(),
+    "lost-database": Goals(),
+    "corrupt-newest-backup": Goals(refuses_newest=True),
+}
+"""By the name of the drill. A drill that is not here is held to `Goals()`."""

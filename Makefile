@@ -84,9 +84,10 @@ check: $(SETUP) ## Format, lint, types, import rules, the pipeline's schema, the
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/uv lock --check --offline --quiet
 
-test: $(SETUP_K6) ## Unit tests, then the whole story end to end
-	$(PYTEST) -n 2 --benchmark-disable -m "not e2e and not benchmark_only"
-	$(PYTEST) --benchmark-disable -m "e2e and not benchmark_only"
+test: $(SETUP_K6) ## Unit tests, then those that start and kill processes, then the whole story end to end
+	$(PYTEST) -n 2 --benchmark-disable -m "not processes and not e2e and not benchmark_only"
+	$(PYTEST) -n 2 --benchmark-disable -m processes
+	$(PYTEST) --benchmark-disable -m e2e
 
 bench: $(SETUP) ## Benchmarks, into var/bench/ and as a table
 	$(PYTEST) -m benchmark_only tests

@@ -139,6 +139,9 @@ def _survival(writes: Mapping[str, Write], there: Mapping[str, Survivor], whole:
             for op, write in writes.items()
             if write.outcome == "unknown" and op in there and there[op].seq is not None
         ),
+        "vanished": sum(
+            write.outcome != "ok" and write.status >= 500 and op not in there for op, write in writes.items()
+        ),
     }
 
 

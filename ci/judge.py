@@ -122,9 +122,10 @@ def _refused(case: Case) -> Criterion:
     damaged, restored = case.damaged_backup, case.restored
     if not damaged:
         return refused.unknown("No backup is proved to have been damaged.")
-    said = f"refused {', '.join(case.refused) or 'none'}, used {restored or 'none'}"
-    right = damaged in case.refused and restored not in (None, damaged)
-    return refused.holds(right, said, f"{damaged} was damaged; it was to be refused, and another one restored.")
+    told = damaged in case.refused
+    used = "none used" if restored is None else "itself used" if restored == damaged else "an older one used"
+    why = f"{damaged} was damaged; it was to be refused, and an older one restored."
+    return refused.holds(told and restored not in (None, damaged), f"{'' if told else 'not '}refused, {used}", why)
 
 
 def _recovered(steady_s: float | None) -> Criterion:
@@ -137,7 +138,7 @@ def _recovered(steady_s: float | None) -> Criterion:
 def _rolled_back(case: Case) -> Criterion:
     """What failed half-way and left something is an orphan, a phantom or altered; here, whether anything failed at all."""
     rolled = Promise("ROLLED-BACK", "Failed writes vanished whole", "seen")
-    vanished = case.findings.unknown - len(case.findings.recovered)
+    vanished = case.findings.vanished
     if case.doubt or vanished < 1:
         return rolled.unknown(case.doubt or "No write failed, so no rollback was seen.", f"{vanished} vanished")
     return rolled.passes(f"{vanished} vanished")

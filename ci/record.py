@@ -85,7 +85,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What the checker saw: counts, and operation ids or names.
 
     `misread` are writes that the canary was told of and then read back wrong; `steady_s` is for how long, up to its end,
-    every canary was right (null without one). With anything in `why_unknown`, an empty list proves nothing.
+    every canary was right (null without one); `vanished` counts the writes that the service itself answered as failed
+    and that left nothing. With anything in `why_unknown`, an empty list proves nothing.
     """
 
     invoked: int
@@ -104,6 +105,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     notifications: tuple[str, ...] = ()
     misread: tuple[str, ...] = ()
     steady_s: float | None = None
+    vanished: int = 0
     why_unknown: tuple[str, ...] = ()
 
 

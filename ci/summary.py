@@ -28,23 +28,26 @@ ROOMY_WIDTH = 140
 
 WORD = {"pass": "pass", "fail": "FAIL", "unknown": "UNKNOWN"}
 STYLE = {"pass": "green", "fail": "bold red", "unknown": "bold yellow"}
+Part = str | Text | Table
 RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
 def table(run: Run, *, colour: bool | None = None, width: int | None = None) -> str:
-    """The verdict and every criterion, for people. In plain ASCII, with a line each, unless standard output is a terminal.
+    """The verdict and every criterion, for people: coloured and as wide as the terminal, or else plain, a line each.
 
-    `colour` and `width` say otherwise; NO_COLOR takes the colours away.
+    `colour` and `width` in columns override what standard output is; NO_COLOR takes the colours away.
     """
     width = _width() if width is None else width
     roomy = width >= ROOMY_WIDTH
-    rows = [(one.id, *([one.title] if roomy else []), one.goal, one.measured, _result(one)) for one in run.criteria]
-    header = ("id", *(["criterion"] if roomy else []), "goal", "measured", "result")
+    header = ["id", *(["criterion"] if roomy else []), "goal", "measured", "result"]
+    rows: list[list[str | Text]] = [
+        [one.id, *([one.title] if roomy else []), one.goal, one.measured, _result(one)] for one in run.criteria
+    ]
     failed = sum(one.gates and one.result == "fail" for one in run.criteria)
     reasons = [f"  {one.id}: {one.why}" for one in run.criteria if one.why]
     headline = Text(f"{run.verdict.upper()}  ", STYLE[run.verdict])
     headline.append(f"{run.drill}  {run.duration_s:.0f} s  seed {run.seed}  {run.id}", "not bold default")
-    parts = [headline, _ruled(header, rows), *_recovery(run), *_loss(run)]
+    parts: list[Part] = [headline, _ruled(header, rows), *_recovery(run), *_loss(run)]
     if reasons:
         parts += [f"{failed} failed. Why:" if failed else "Why:", *reasons]
     return _printed([*parts, f"repeat  {run.command}"], colour, width)
@@ -125,7 +128,7 @@ def _ruled(header: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table
     return ruled
 
 
-def _printed(parts: Sequence[str | Text | Table], colour: bool | None, width: int) -> str:
+def _printed(parts: Sequence[Part], colour: bool | None, width: int) -> str:
     colour = _on_screen() and not os.environ.get("NO_COLOR") if colour is None else colour
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=colour, color_system="standard" if colour else None,

@@ -31,7 +31,7 @@ def judge_run(directory: Path) -> Run:
     restored = restoration["backup"] if restoration else None
 
     findings = checker.check(both, _survivors(directory), _state(directory))
-    rto = None if settings["response"] == "none" else measure.recovery(events, canary.dones, origin)
+    rto = None if settings["response"] == "none" else measure.recovery(events, canary.dones, origin, findings.lost)
     rpo = measure.loss(both, findings.lost, events, restored, settings["response"], origin)
     window = measure.window(events)
     base = None
@@ -76,7 +76,7 @@ def judge_run(directory: Path) -> Run:
         marks=measure.marks(events, origin),
         backups=measure.backups(events, restoration, origin),
         flows=measure.flows(load, scenario),
-        fault=_fault(settings, events),
+        fault=_fault(events),
     )
     record.write(run, directory / "run.json")
     return run
@@ -100,13 +100,21 @@ def _both(load: History, canary: History) -> History:
 
 
 def _survivors(directory: Path) -> list[checker.Survivor] | None:
-    path = directory / "survivors.jsonl"
-    return _lines(path, checker.Survivor) if path.exists() else None
+    """None when the survey is missing or was cut short: what it does not name would else seem lost."""
+    try:
+        data = (directory / "survivors.jsonl").read_bytes()
+        if data and not data.endswith(b"\n"):
+            return None
+        return msgspec.json.Decoder(checker.Survivor).decode_lines(data)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
 
 
 def _state(directory: Path) -> checker.State | None:
-    path = directory / "state.json"
-    return msgspec.json.decode(path.read_bytes(), type=checker.State) if path.exists() else None
+    try:
+        return msgspec.json.decode((directory / "state.json").read_bytes(), type=checker.State)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
 
 
 def _lines(path: Path, kind: type[Any]) -> list[Any]:
@@ -127,7 +135,7 @@ def _damaged_backup(events: list[Event]) -> str | None:
     return None
 
 
-def _fault(settings: dict[str, Any], events: list[Event]) -> dict[str, Any]:
+def _fault(events: list[Event]) -> dict[str, Any]:
     bites = [event for event in events if event.event == "fault.bite"]
     return {
         "name": " and ".join(event.data["fault"] for event in bites) or "no fault",

@@ -23,6 +23,8 @@ from backups.verify import verify
 from tests.backups import databases, dying
 from tests.backups.house import House
 
+pytestmark = pytest.mark.processes
+
 
 def die(verb: str, moment: str, house: House) -> None:
     command = [sys.executable, "-m", dying.__name__, verb, moment, str(house.database), house.store.address]

@@ -14,6 +14,8 @@ from chaos import backup_store, connections, files, process, sqlite_process, wri
 from chaos.fault import FAULTS, Fault, kind, make
 from tests.chaos.stand import Stand, wait_until
 
+pytestmark = pytest.mark.processes
+
 EVERY: dict[str, dict[str, Any]] = {
     "kill-service": {},
     "kill-writer": {},

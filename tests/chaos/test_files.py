@@ -18,6 +18,8 @@ from chaos.lease import heal_all
 from chaos.put_back import PutBack
 from tests.chaos.stand import ROOT, Stand, wait_until
 
+pytestmark = pytest.mark.processes
+
 READER_AND_VACUUM = """
 import sys
 from tests.chaos.stand_in import connect

@@ -20,6 +20,8 @@ from chaos.lease import Lease, Leases, heal_all
 from chaos.undo import Continue, EndProcess, Original, PutBytesBack, RemoveFile
 from tests.chaos.stand import ROOT, Stand, wait_until
 
+pytestmark = pytest.mark.processes
+
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 DEAF = [
     sys.executable,

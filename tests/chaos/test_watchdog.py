@@ -13,6 +13,8 @@ from chaos.lease import Lease, Leases
 from chaos.undo import RemoveFile
 from chaos.watchdog import Watch
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,11 @@ def refused(op: str, t: float = 10.0) -> Sent:
     return _answered(op, t, "score", d=0.1, status=409, outcome="refused", digest=None)
 
 
+def failed(op: str, t: float = 10.0, *, status: int = 503, outcome: Outcome = "refused") -> Sent:
+    """A write that the service answered as failed."""
+    return _answered(op, t, "score", d=0.1, status=status, outcome=outcome, digest=None)
+
+
 def reset(op: str, t: float = 10.0) -> Sent:
     """A write whose connection broke before an answer: it may have been applied."""
     return _answered(op, t, "score", d=0.1, status=0, outcome="unknown", digest=None)

@@ -17,6 +17,7 @@ from tests.ci.histories import (
     Sent,
     acked,
     canary,
+    failed,
     history,
     refused,
     reset,
@@ -241,6 +242,16 @@ def test_rows_without_the_record_of_their_operation_are_not_recovered() -> None:
     """They are half of something, and no half is fine."""
     findings = check(history(acked("R.1"), reset("R.2")), [survivor("R.1"), survivor("R.2", seq=None)], state())
     assert findings.recovered == ()
+
+
+def test_what_the_service_failed_and_left_no_trace_of_has_vanished() -> None:
+    """A conflict and a broken connection are no rollbacks; what is there after all did not vanish."""
+    error = failed("R.3", status=500, outcome="unknown")
+    there_after_all = failed("R.4", status=500, outcome="unknown")
+    told = history(acked("R.1"), failed("R.2"), error, there_after_all, refused("R.5"), reset("R.6"), unanswered("R.7"))
+    findings = check(told, [survivor("R.1"), survivor("R.4")], state())
+    assert findings.vanished == 2
+    assert found(findings) == {"recovered": ("R.4",)}
 
 
 def test_a_canary_read_back_wrong_is_misread() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from ci import judge
+from ci.drills import DRILLS
+from ci.goals import GOALS
 from ci.judge import Case
 from ci.record import Baseline, Criterion, Findings, LostWrite, Result, Rpo, Rto
 
@@ -72,7 +76,9 @@ CRASHED = having(
     drill="crash", response="restart", bitten=("kill-service",), restored=None, findings__lost=(),
     rpo=Rpo(acked=100, lost=0, seconds=0.0, without_restore=0),
 )(RESTORED)  # fmt: skip
-ROLLED_BACK = having(drill="broken-transactions", response="none", rto=None, bitten=("fail-in-transaction",))(CRASHED)
+ROLLED_BACK = having(
+    drill="broken-transactions", response="none", rto=None, bitten=("fail-in-transaction",), findings__vanished=3
+)(CRASHED)
 DAMAGED = having(
     drill="corrupt-newest-backup", bitten=("corrupt-newest-backup", "delete-database"), damaged_backup="b2",
     refused=("b2",), restored="b1",
@@ -96,6 +102,31 @@ def test_a_good_run_passes_every_criterion(case: Case) -> None:
 @pytest.mark.parametrize("case", STORIES.values(), ids=STORIES)
 def test_only_the_calm_machines_latency_does_not_gate(case: Case) -> None:
     assert [one.id for one in judge.criteria(case) if not one.gates] == ["LAT-P95-CALM"]
+
+
+def test_every_drill_has_its_goals_and_they_fit_its_faults() -> None:
+    assert GOALS.keys() == DRILLS.keys()
+    for name, goals in GOALS.items():
+        faults = {blow.fault for blow in DRILLS[name].blows}
+        assert goals.refuses_newest == ("corrupt-newest-backup" in faults)
+        assert goals.rolls_back == ("fail-in-transaction" in faults)
+
+
+def test_a_drill_without_goals_of_its_own_is_held_to_the_plain_ones() -> None:
+    assert judged(having(drill="a new one")(CRASHED)) == judged(CRASHED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured"),
+    [
+        ({}, "refused, an older one used"),
+        ({"refused": ()}, "not refused, an older one used"),
+        ({"restored": "b2", "refused": ()}, "not refused, itself used"),
+        ({"restored": None}, "refused, none used"),
+    ],
+)
+def test_what_became_of_the_damaged_backup_is_said(changes: dict[str, Any], measured: str) -> None:
+    assert judged(having(**changes)(DAMAGED))["BACKUP-REFUSED"].measured == measured
 
 
 def test_the_criteria_of_each_story_are_these() -> None:
@@ -154,8 +185,8 @@ UNKNOWN: list[tuple[str, Case, Change]] = [
     ("RTO", CRASHED, having(rto=Rto(total_s=None, watched_s=14.0, why_unknown="No canary was read back."))),
     ("BACKUP-REFUSED", DAMAGED, having(damaged_backup=None)),
     ("RECOVERED", CRASHED, having(findings__steady_s=None)),
-    ("ROLLED-BACK", ROLLED_BACK, having(findings__unknown=1)),
-    ("ROLLED-BACK", ROLLED_BACK, having(findings__unknown=0, findings__recovered=())),
+    ("ROLLED-BACK", ROLLED_BACK, having(findings__vanished=0)),
+    ("ROLLED-BACK", ROLLED_BACK, having(findings__why_unknown=("The ledger was cut short.",))),
     ("DATA-LOST", RESTORED, having(rpo__newest_backup_age_s=None)),
     ("RPO", RESTORED, having(rpo__bound_s=None)),
     ("RPO", RESTORED, having(rpo__seconds=None)),
@@ -254,6 +285,12 @@ def test_the_rate_of_a_small_run_is_told_and_does_not_gate() -> None:
 def test_a_rate_within_its_bound_is_kept(rate: float) -> None:
     case = having(baseline__rate=rate, baseline__expected_rate=500.0)(CRASHED)
     assert judged(case)["LOAD-RATE"].result == "pass"
+
+
+def test_the_page_shows_every_criterion_of_the_baseline_beside_its_figure() -> None:
+    page = (Path(judge.__file__).parent / "templates" / "sections" / "baseline.html").read_text("utf-8")
+    shown = set(re.findall(r'"((?:LOAD|LAT|MEMORY)[A-Z0-9-]*)"', page))
+    assert shown == {id for id in judged(CRASHED) if re.match("LOAD|LAT|MEMORY", id)}
 
 
 def one(result: Result, *, gates: bool = True) -> Criterion:

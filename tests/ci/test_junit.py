@@ -85,8 +85,24 @@ def test_several_runs_are_as_many_suites(tmp_path: Path) -> None:
     runs = (sample_run.passing(), sample_run.crash(), sample_run.empty())
     whole = read_back(tmp_path, *runs)
     assert [suite.name for suite in whole] == ["corrupt-database", "crash", "crash"]
-    assert [suite.failures + suite.errors for suite in whole] == [0, 0, 0]
-    assert whole.tests == sum(len(run.criteria) for run in runs)
+    assert [suite.failures + suite.errors for suite in whole] == [0, 0, 1]
+    assert (whole.tests, whole.failures, whole.errors) == (len(runs[0].criteria) + len(runs[1].criteria) + 1, 0, 1)
+
+
+@pytest.mark.parametrize("criteria", [(), (judged("CALM", "pass", gates=False),)], ids=["none", "none that gates"])
+def test_a_run_in_which_nothing_was_judged_is_an_error_and_not_green(
+    criteria: tuple[Criterion, ...], tmp_path: Path
+) -> None:
+    (suite,) = read_back(tmp_path, msgspec.structs.replace(sample_run.empty(), criteria=criteria))
+    assert (suite.tests, suite.failures, suite.errors) == (len(criteria) + 1, 0, 1)
+    (error,) = list(suite)[-1].result
+    assert isinstance(error, Error)
+    assert error.message == "goal at least one gate, measured none. The run holds no criterion that gates."
+
+
+def test_writing_leaves_nothing_but_the_file(tmp_path: Path) -> None:
+    read_back(tmp_path, ALL_SORTS)
+    assert [one.name for one in tmp_path.iterdir()] == ["junit.xml"]
 
 
 def test_text_that_tries_to_be_markup_stays_text(tmp_path: Path) -> None:

@@ -230,6 +230,28 @@ def test_seconds_run_to_the_last_lost_acknowledgement_when_that_is_later_than_th
     assert rpo.seconds == pytest.approx(141.1 - 135.1)
 
 
+INSTANTS = st.integers(1100, 1600).map(lambda tenths: tenths / 10)
+
+
+@given(st.lists(INSTANTS, max_size=12), st.sets(st.integers(0, 11)), INSTANTS, INSTANTS)
+def test_seconds_exceed_their_bound_exactly_when_a_lost_write_is_older_than_the_backup(
+    sent: list[float], chosen: set[int], bitten: float, taken: float
+) -> None:
+    told = history(*(acked(f"R.{n}", t, d=0.0) for n, t in enumerate(sent)))
+    gone = {n: t for n, t in enumerate(sent) if n in chosen}
+    events = [backup(taken, "b1", taken_t=taken), bite(bitten)]
+    rpo = measure.loss(told, [f"R.{n}" for n in gone], events, "b1", "restore", ORIGIN)
+    assert (rpo.acked, rpo.lost, len(rpo.lost_writes)) == (len(sent), len(gone), len(gone))
+    assert rpo.seconds is not None
+    assert rpo.bound_s is not None
+    if not gone:
+        assert rpo.seconds == 0.0
+        return
+    assert rpo.seconds == max(bitten, *gone.values()) - min(gone.values()) >= 0.0
+    older = min(gone.values()) < taken
+    assert (rpo.seconds > rpo.bound_s + 1e-9) == older
+
+
 def test_lost_writes_are_listed_in_the_order_they_were_acknowledged() -> None:
     rpo = measure.loss(TOLD, ("R.4", "R.2"), STRUCK, "b1", "restore", ORIGIN)
     assert [(one.op, one.flow, round(one.acked_s, 6)) for one in rpo.lost_writes] == [

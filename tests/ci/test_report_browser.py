@@ -25,6 +25,7 @@ ARGUMENTS = [
 Scheme = Literal["light", "dark"]
 
 pytestmark = [
+    pytest.mark.processes,
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium on this machine"),
 ]

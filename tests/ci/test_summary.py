@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import msgspec
@@ -54,8 +55,62 @@ def test_the_phases_of_the_recovery_are_in_the_table() -> None:
     assert "RTO 1.42 s: detect 0.11 s, serve 1.31 s" in summary.table(sample_run.crash())
 
 
-def test_the_table_is_plain_text() -> None:
+def test_what_was_lost_is_in_the_table() -> None:
+    said = "RPO 24.1 s: 2471 of 14187 acknowledged writes are lost, each named in run.json"
+    assert said in summary.table(sample_run.failing()).splitlines()
+    assert "\nRPO 0" not in summary.table(sample_run.crash())
+
+
+def test_the_table_ends_with_how_to_repeat_it() -> None:
+    assert summary.table(sample_run.crash()).endswith(f"repeat  {sample_run.crash().command}\n")
+
+
+@EVERY
+def test_the_table_is_plain_text_where_there_is_no_terminal(run: Run) -> None:
+    text = summary.table(run)
+    assert "\x1b" not in text
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+class Screen(io.StringIO):
+    """A terminal to print to."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_colours_unless_it_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", Screen())
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert summary.table(sample_run.failing()).startswith("\x1b[1;31mFAIL")
+    monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in summary.table(sample_run.failing())
+    assert "\x1b" not in summary.suite_table([sample_run.failing()])
+
+
+def test_colours_change_no_word() -> None:
+    for run in (sample_run.failing(), sample_run.unknown(), sample_run.hostile()):
+        coloured = re.sub(r"\x1b\[[0-9;]*m", "", summary.table(run, colour=True, width=200))
+        assert [line.rstrip() for line in coloured.splitlines()] == summary.table(run, width=200).splitlines()
+
+
+def test_a_narrow_terminal_is_kept_to_and_every_id_and_result_stays_whole() -> None:
+    run = sample_run.failing()
+    text = summary.table(run, width=80)
+    _, _, _, *body = text[: text.index("RTO 6.08 s")].splitlines()
+    assert all(len(line) <= 80 for line in body)
+    assert [line.split()[0] for line in body if line[0] != " "] == [one.id for one in run.criteria]
+    assert sum("FAIL" in line for line in body) == 2
+    assert "All users connected at once" not in text
+
+
+def test_brackets_are_words_and_no_markup() -> None:
+    odd = msgspec.structs.replace(
+        sample_run.failing().criteria[0], measured="[bold]1[/bold] [/]", why=":warning: [red]"
+    )
+    text = summary.table(msgspec.structs.replace(sample_run.failing(), criteria=(odd,)))
+    assert "[bold]1[/bold] [/]" in text
+    assert ":warning: [red]" in text
 
 
 @EVERY
@@ -105,6 +160,15 @@ def test_a_reason_beyond_all_measure_does_not_burst_the_summary() -> None:
     assert text.startswith("## FAIL: corrupt-database\n")
 
 
+def test_markup_stays_text_and_comparisons_stay_readable() -> None:
+    run = sample_run.hostile()
+    less = msgspec.structs.replace(run.criteria[0], goal="< 15 s", why=sample_run.HOSTILE)
+    text = summary.markdown(msgspec.structs.replace(run, criteria=(less,)))
+    assert "<script" not in text
+    assert "| < 15 s |" in text
+    assert "&lt;script>alert" in text
+
+
 def test_a_suite_has_a_row_for_every_run() -> None:
     runs = [sample_run.passing(), sample_run.failing(), sample_run.unknown(), sample_run.crash(), sample_run.empty()]
     lines = summary.suite_table(runs).splitlines()[2:]
@@ -122,6 +186,21 @@ def test_a_suite_of_one_hundred_runs_still_fits_and_lists_them_all() -> None:
     assert len(text.encode()) < LIMIT_BYTES
     assert text.count("| FAIL | corrupt-database |") == 100
     assert "## FAIL: corrupt-database" in text
+
+
+def test_a_suite_that_leaves_runs_out_says_how_many() -> None:
+    text = summary.suite_markdown([sample_run.big()] * 100)
+    shown = text.count("## FAIL: corrupt-database")
+    assert 0 < shown < 100
+    assert f"{100 - shown} more runs are told in full beside their records" in text
+
+
+def test_more_runs_than_any_summary_holds_are_cut_at_a_line_and_counted() -> None:
+    text = summary.suite_markdown([sample_run.crash()] * 3000)
+    rows_shown = text.count("| pass | crash |")
+    assert len(text.encode()) < LIMIT_BYTES
+    assert f"{3000 - rows_shown} more lines are in the report." in text
+    assert all(len(cells) == 5 for cells in rows(text) if cells[0] == "pass")
 
 
 def test_an_empty_suite_is_a_heading_and_no_row() -> None:

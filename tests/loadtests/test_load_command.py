@@ -15,6 +15,8 @@ from loadtests.errors import LoadError
 from loadtests.plan import LoadPlan
 from tests.loadtests.stub import Stub
 
+pytestmark = pytest.mark.processes
+
 PlanMaker = Callable[..., LoadPlan]
 
 

@@ -22,6 +22,8 @@ from loadtests.scenario_file import read
 from loadtests.tools import K6, TOOLS, LoadTool, find_k6, load_tool
 from tests.loadtests.stub import Stub
 
+pytestmark = pytest.mark.processes
+
 PlanMaker = Callable[..., LoadPlan]
 Until = Callable[[Callable[[], bool]], None]
 

@@ -27,6 +27,8 @@ from tests.backups.databases import service
 from tests.migrations import databases
 from tests.migrations.test_revisions import ABORT, ROOT
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -19,6 +19,8 @@ from system.database import engine_for, sqlite_path
 from system.models import metadata
 from tests.migrations import databases
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 ABORT = "CREATE TRIGGER stop BEFORE UPDATE ON users BEGIN SELECT RAISE(ABORT, 'planted'); END"
 

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backups.errors import BackupError, NoSuchBackup, NothingToRestore, NotSeparate, StoreUnusable, UsageError
-from ci.commands.backup import command
+from ci.cli import gymkhana
 from tests.backups import databases
 from tests.backups.house import House
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(command, list(arguments))
+    return CliRunner().invoke(gymkhana, ["backup", *arguments])
 
 
 def ask(*arguments: str) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 
 from chaos.errors import NotTarget, UsageError
 from chaos.fault import FAULTS
-from ci.commands.chaos import command
+from ci.cli import gymkhana
 from tests.chaos.stand import ROOT, Stand, wait_until
 
 
 def chaos(*arguments: str) -> Result:
-    return CliRunner().invoke(command, list(arguments))
+    return CliRunner().invoke(gymkhana, ["chaos", *arguments])
 
 
 def test_list_names_every_fault() -> None:

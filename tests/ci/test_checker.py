@@ -136,6 +136,12 @@ def test_points_that_are_not_conserved_are_found(points: dict[str, Any], said: s
     assert found(findings) == {"conservation": said}
 
 
+def test_five_accounts_are_named_at_most() -> None:
+    for points in ({"accounts_off": list(range(9))}, {"negative": list(range(9))}):
+        findings = check(history(acked("R.1")), [survivor("R.1")], state(conservation=points))
+        assert "[0, 1, 2, 3, 4]" in findings.conservation
+
+
 def test_a_tournament_over_capacity_is_found_and_a_full_one_is_not() -> None:
     full, over = tournament(id=1, entries=8), tournament(id=2, entries=9)
     findings = check(history(acked("R.1")), [survivor("R.1")], state(full, over))

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from ci import doctor
-from ci.commands.doctor import command
+from ci.cli import gymkhana
 from ci.doctor import Machine
 from system.settings import Settings
 
@@ -152,7 +152,7 @@ def test_the_port_asked_about_is_the_one_the_service_uses() -> None:
 
 def test_the_command_prints_rows_and_exits_with_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "look", lambda: replace(GOOD, k6=None))
-    result = CliRunner().invoke(command, [])
+    result = CliRunner().invoke(gymkhana, ["doctor"])
     assert result.exit_code == 0
     assert "warn     k6" in result.stdout
     assert "-> make setup-k6" in result.stdout
@@ -161,7 +161,7 @@ def test_the_command_prints_rows_and_exits_with_the_answer(monkeypatch: pytest.M
 
 def test_the_command_says_no_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "look", lambda: replace(GOOD, locust=False))
-    result = CliRunner().invoke(command, ["--json"])
+    result = CliRunner().invoke(gymkhana, ["doctor", "--json"])
     assert result.exit_code == 1
     document = json.loads(result.stdout)
     assert document["ready"] is False

@@ -281,6 +281,35 @@ def test_the_rate_of_a_small_run_is_told_and_does_not_gate() -> None:
     assert judge.verdict(judge.criteria(small)) == "pass"
 
 
+@pytest.mark.parametrize(
+    ("id", "case", "change"),
+    [
+        ("RECOVERED", CRASHED, having(findings__steady_s=1.0)),
+        ("ROLLED-BACK", ROLLED_BACK, having(findings__vanished=1)),
+        ("RPO", RESTORED, having(rpo__seconds=5.5)),
+        ("RTO", CRASHED, having(rto__total_s=14.99)),
+    ],
+)
+def test_what_just_reaches_its_goal_has_reached_it(id: str, case: Case, change: Change) -> None:
+    assert judged(change(case))[id].result == "pass"
+
+
+def test_a_rate_of_a_thousand_requests_gates() -> None:
+    assert judged(having(baseline__requests=1000)(CRASHED))["LOAD-RATE"].gates
+
+
+def test_a_generator_at_its_limit_is_saturated() -> None:
+    assert judged(having(baseline__generator_cpu=0.9)(CRASHED))["LOAD-GENERATOR"].result == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(("a",), "a."), (("a", "b", "c"), "a, b, c."), (("a", "b", "c", "d"), "a, b, c and 1 more.")],
+)
+def test_examples_say_how_many_they_leave_out(found: tuple[str, ...], said: str) -> None:
+    assert judged(having(findings__phantom=found)(CRASHED))["DATA-PHANTOM"].why == said
+
+
 @pytest.mark.parametrize("rate", [475.1, 524.9])
 def test_a_rate_within_its_bound_is_kept(rate: float) -> None:
     case = having(baseline__rate=rate, baseline__expected_rate=500.0)(CRASHED)

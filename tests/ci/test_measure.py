@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -340,8 +341,8 @@ def test_the_baseline_comes_from_its_window_only() -> None:
     seen = observe(history(reads=[*inside, *outside], users=UP), SCENARIO, Window(110.0, 120.0))
     samples = [
         sample(109.9, connections=1, database_p95_ms=99.0),
-        sample(110.0, connections=5, database_p95_ms=2.0),
-        sample(119.0, connections=4, database_p95_ms=4.0),
+        sample(110.0, connections=4, database_p95_ms=4.0),
+        sample(119.0, connections=5, database_p95_ms=2.0),
         sample(120.0, connections=1, database_p95_ms=99.0),
     ]
     generator = [GeneratorSample(109.0, 1.0, 1), GeneratorSample(111.0, 0.2, 1), GeneratorSample(119.0, 0.4, 1)]
@@ -403,6 +404,22 @@ def test_flows_are_told_over_the_whole_run_with_the_scenarios_first() -> None:
         ("score", 4, 2),
         ("elsewhere", 1, 0),
     ]
+
+
+def test_the_speed_of_a_flow_is_of_its_successes_however_many_failed() -> None:
+    """An outage is in the failures; how fast the answers were is another question than whether there were any."""
+    good = [read(110.0 + n / 100, d=n / 1000) for n in range(1, 1001)]
+    bad = [read(130.0 + n / 100, d=9.0, status=500) for n in range(500)]
+    (profile,) = measure.flows(history(reads=[*good, *bad]), SCENARIO)
+    assert (profile.requests, profile.failures) == (1500, 500)
+    assert (profile.p50_ms, profile.p95_ms, profile.p99_ms) == pytest.approx((500.5, 950.05, 990.01))
+
+
+def test_the_baseline_is_told_at_its_worst() -> None:
+    seen = observe(history(reads=[read(115.0)], users=UP), SCENARIO, Window(110.0, 120.0))
+    heavy = msgspec.structs.replace(sample(114.0), memory={"http": 200 * 2**20})
+    base = measure.baseline(seen, [sample(112.0), heavy, sample(118.0)], [], users=2)
+    assert base.memory_mib == 200.0
 
 
 def test_every_event_is_a_mark_on_the_runs_axis() -> None:

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ci import record, report
+from ci.cli import gymkhana
 from ci.commands.report import NoReport
-from ci.commands.report import command as report_command
 from tests.ci import sample_run
 
 VOID = {"meta", "link", "input", "br", "hr", "img", "col"}
@@ -470,7 +470,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def invoke(runs: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(report_command, ["--runs", str(runs), *arguments])
+    return CliRunner().invoke(gymkhana, ["report", "--runs", str(runs), *arguments])
 
 
 def refused(result: Result) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ci.commands.load import command
+from ci.cli import gymkhana
 from loadtests.errors import LoadError
 from loadtests.plan import LoadPlan
 from tests.loadtests.stub import Stub
@@ -27,7 +27,7 @@ def load(plan: LoadPlan, *options: str) -> Result:
         "--scenario", str(plan.scenario), "--population", str(plan.population), "--directory", str(plan.directory),
     ]  # fmt: skip
     tool = () if "--tool" in options else ("--tool", "k6")
-    result = CliRunner().invoke(command, [*arguments, *tool, *options], prog_name="gymkhana load")
+    result = CliRunner().invoke(gymkhana, ["load", *arguments, *tool, *options])
     if isinstance(result.exception, LoadError):
         raise result.exception
     return result
@@ -125,7 +125,7 @@ def test_endless_scenario_needs_an_end(tmp_path: Path, scenario_text: dict[str, 
     scenario_text["load"]["seconds"] = 0
     path = tmp_path / "endless.json"
     path.write_text(json.dumps(scenario_text))
-    result = CliRunner().invoke(command, ["--url", "http://127.0.0.1:9", "--scenario", str(path)])
+    result = CliRunner().invoke(gymkhana, ["load", "--url", "http://127.0.0.1:9", "--scenario", str(path)])
     assert isinstance(result.exception, LoadError)
     assert "say for how long with --seconds" in str(result.exception)
 
@@ -141,7 +141,7 @@ def test_endless_scenario_needs_an_end(tmp_path: Path, scenario_text: dict[str, 
 )
 def test_usage_errors(options: list[str], complaint: str) -> None:
     """Exit code 2 and a sentence."""
-    result = CliRunner().invoke(command, options)
+    result = CliRunner().invoke(gymkhana, ["load", *options])
     assert result.exit_code == 2
     assert complaint in result.stderr
 
@@ -151,7 +151,9 @@ def test_users_are_recruited_where_nobody_seeded(stub: Stub, quick_plan: PlanMak
     stub.start()
     plan = quick_plan(stub.url, users=6)
     arguments = ["--url", stub.url, "--users", "6", "--ramp", "60", "--seconds", "1", "--scenario", str(plan.scenario)]
-    result = CliRunner().invoke(command, [*arguments, "--directory", str(plan.directory), "--tool", "k6", "--json"])
+    result = CliRunner().invoke(
+        gymkhana, ["load", *arguments, "--directory", str(plan.directory), "--tool", "k6", "--json"]
+    )
     assert json.loads(result.stdout)["total"]["failures"] == 0
     assert len(json.loads((plan.directory / "population.json").read_bytes())["users"]) == 6
     assert (plan.directory / "ledger.jsonl").exists()

@@ -18,7 +18,7 @@ from backups import verify
 from backups.errors import InUse, Locked, NotSeparate
 from backups.lock import hold
 from backups.verification import Verification
-from ci.commands import backup, migrate
+from ci.cli import gymkhana
 from ci.commands.migrate import MigrationStopped
 from migrations import revisions
 from migrations.errors import BadRequest, NewerSchema
@@ -40,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(migrate.command, list(arguments))
+    return CliRunner().invoke(gymkhana, ["migrate", *arguments])
 
 
 def done(*arguments: str) -> str:
@@ -77,7 +77,9 @@ def test_a_new_database_is_made_without_a_backup(place: Path) -> None:
 def test_data_is_backed_up_and_proven_before_it_is_migrated(older: str) -> None:
     moved = ask("up", "--database", older, "--store", "store", "--demo")
     assert [one["id"] for one in moved["moved"]] == ["0002"]
-    listed = json.loads(CliRunner().invoke(backup.command, ["list", "--store", "store", "--json"]).stdout)["backups"]
+    listed = json.loads(CliRunner().invoke(gymkhana, ["backup", "list", "--store", "store", "--json"]).stdout)[
+        "backups"
+    ]
     assert [(one["id"], one["state"], one["revision"]) for one in listed] == [(moved["backup"], "verified", "0001")]
 
 
@@ -95,7 +97,7 @@ def test_a_failed_upgrade_says_how_to_get_back_and_that_way_works(older: str) ->
     words = shlex.split(said.partition("to put it back as it was: ")[2].removesuffix("."))
     assert words[:3] == ["gymkhana", "backup", "restore"]
     databases.execute(older, "DELETE FROM match_events", "DROP TRIGGER stop", "UPDATE users SET bio = 'spoilt'")
-    restored = CliRunner().invoke(backup.command, [*words[2:], "--yes"])
+    restored = CliRunner().invoke(gymkhana, [*words[1:], "--yes"])
     assert restored.exit_code == 0, restored.output
     assert databases.contents(older) == before
 

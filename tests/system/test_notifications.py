@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from system import notification_service
 from system.challenge_service import decline, issue
-from system.errors import NotFound, Unavailable
+from system.errors import Conflict, NotFound, Unavailable
+from system.jobs import JOBS, Job, Operation, Reply
 from system.notification_service import (
     FIRST_RETRY_MS,
-    MAX_ATTEMPTS,
     DeliveryFailed,
     Inbox,
     deliver_due,
@@ -77,6 +77,21 @@ def test_a_refused_event_tells_nobody(told: Gym) -> None:
     assert told.read(pending_count) == 3
 
 
+def test_an_event_that_fails_after_it_told_somebody_told_nobody(told: Gym, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_late(session: Session, operation: Operation) -> Reply:
+        """Challenges Bob as `issue` does, outbox and all, and fails when everything is written."""
+        issue(session, operation, BOB, 1, "Rafting")
+        assert notification_service.pending_count(session) == 4
+        raise Conflict("too-late", "Not after all.")
+
+    monkeypatch.setitem(JOBS, "tests.fail_late", Job(fail_late, "tests", "tests.fail_late"))
+    with pytest.raises(Conflict, match="Not after all"):
+        told.apply(JOBS["tests.fail_late"], actor=ANN)
+    assert told.read(pending_count) == 3
+    assert told.rows("SELECT count(*) FROM challenges") == [(3,)]
+    assert faults(told.facts()) == []
+
+
 def test_delivering_fills_the_inbox_once(told: Gym) -> None:
     assert told.apply(deliver_due, 100, told.now_ms) == {"delivered": 3, "failed": 0}
     assert told.apply(deliver_due, 100, told.now_ms) is None
@@ -126,16 +141,16 @@ def test_a_failed_delivery_is_tried_again_ever_later_and_then_given_up(
 ) -> None:
     monkeypatch.setattr(notification_service, "CHANNEL", Broken(1))
     waited = []
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(8):
         told.apply(deliver_due, 1_000, told.now_ms)
         ((_, _, due_ms), *_) = told.rows(OUTBOX)
         waited.append(due_ms - told.now_ms)
         assert told.apply(deliver_due, 1_000, due_ms - 1) is None
         told.now_ms = due_ms
-    assert waited == [FIRST_RETRY_MS * 2**attempt for attempt in range(MAX_ATTEMPTS)]
-    assert told.rows(OUTBOX)[0][:2] == ("dead", MAX_ATTEMPTS)
+    assert waited == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000]
+    assert told.rows(OUTBOX)[0][:2] == ("dead", 8)
     assert told.apply(deliver_due, 1_000, told.now_ms) is None
-    assert told.rows("SELECT count(*) FROM notification_deliveries WHERE outbox_id = 1") == [(MAX_ATTEMPTS,)]
+    assert told.rows("SELECT count(*) FROM notification_deliveries WHERE outbox_id = 1") == [(8,)]
 
 
 def test_a_channel_that_recovers_delivers_what_waited(told: Gym, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from system import operations_service
 from system.challenge_service import issue
 from system.database import Base
 from system.errors import NotFound, Reused
+from system.jobs import JOBS
 from system.operations_models import Effect
 from system.operations_service import digest_of, find
 from system.tournament_service import join
@@ -22,6 +23,19 @@ def test_every_operation_of_a_busy_day_survives_with_its_digest(busy: Gym) -> No
         assert (found.digest, found.applied, found.run) == (found.stored, 1, RUN)
     sequences = [found.seq for found in survivors.values()]
     assert len(set(sequences)) == len(sequences)
+
+
+CREATING = {
+    "challenge.issue", "match.pair", "match.score", "tournament.create", "tournament.join", "user.log_in", "user.sign_up"
+}  # fmt: skip
+
+
+def test_every_job_answers_201_when_it_creates_and_200_when_it_changes(busy: Gym) -> None:
+    """The status is stored with the operation, so that a repetition gets the same."""
+    answered = dict(busy.rows("SELECT DISTINCT job, status FROM operations"))
+    recorded = {name for name, job in JOBS.items() if job.function.__module__.endswith("_service")}
+    assert set(answered) == recorded
+    assert answered == {job: 201 if job in CREATING else 200 for job in answered}
 
 
 EFFECT_COLUMNS = [

@@ -19,6 +19,7 @@ from system import (
     notification_service,
     operations_service,
     points_service,
+    tournament_reads,
     tournament_service,
     user_service,
 )
@@ -109,6 +110,20 @@ def test_a_statement_continues_where_its_page_ended(gym: Gym, moving: Job) -> No
     third = gym.read(points_service.statement, ann, 2, second["next"])
     assert [one["amount"] for page in (first, second, third) for one in page["entries"]] == [-3, -2, -1, 1000]
     assert third["next"] is None
+
+
+def test_a_pool_and_an_escrow_with_the_users_number_are_not_the_users(gym: Gym) -> None:
+    """User 1, tournament 1 and challenge 1 have an account each, and all three accounts are of owner 1."""
+    ann, bob = gym.user("ann"), gym.user("bob")
+    gym.apply(tournament_service.create, "Cup", 2, 50, actor=ann)
+    gym.apply(tournament_service.open_, 1, actor=ann)
+    gym.apply(tournament_service.join, 1, actor=bob)
+    gym.apply(challenge_service.issue, bob, 10, "Rowing", actor=ann)
+    gym.apply(challenge_service.accept, 1, actor=bob)
+    shown = gym.read(points_service.statement, ann, 3, ID_MAX)
+    assert (shown["balance"], gym.points(ann)) == (990, 990)
+    assert [one["amount"] for one in shown["entries"]] == [-10, 1000]
+    assert gym.read(tournament_reads.tournament, 1)["pool"] == 50
 
 
 def test_escrow_is_counted_where_it_lies(gym: Gym) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
+import pysqlite3.dbapi2 as sqlite
 import pytest
+from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
 from system import user_service
+from system.database import sqlite_path
 from system.errors import Conflict, NotFound, Unavailable
 from system.passwords import HASHER, NOBODYS, HashingPool
 from tests.system.front import PASSWORD, Front
@@ -192,6 +196,24 @@ def test_a_repeated_log_in_shows_no_token(front: Front) -> None:
     assert again.headers["operation-replayed"] == "true"
     assert first.json()["token"] is not None
     assert again.json() == first.json() | {"token": None}
+
+
+def test_logging_in_over_http_renews_an_outdated_hash(front: Front) -> None:
+    """A wrong password renews nothing: it would be the wrong one that opens the door from then on."""
+    front.join("http-gus")
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    with contextlib.closing(sqlite.connect(sqlite_path(front.config.database_url))) as connection:
+        connection.execute("UPDATE users SET password_hash = ? WHERE name = 'http-gus'", (cheap,))
+        connection.commit()
+        known = "SELECT password_hash FROM users WHERE name = 'http-gus'"
+        wrong = front.call("POST", "/sessions", {"name": "http-gus", "password": "wrong horse"})
+        assert (wrong.status_code, connection.execute(known).fetchone()) == (401, (cheap,))
+        for _ in range(2):
+            body = {"name": "http-gus", "password": PASSWORD}
+            assert front.call("POST", "/sessions", body).status_code == 201
+        (renewed,) = connection.execute(known).fetchone()
+    assert HASHER.verify(renewed, PASSWORD)
+    assert not HASHER.check_needs_rehash(renewed)
 
 
 def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(front: Front) -> None:

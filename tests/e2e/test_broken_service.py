@@ -17,7 +17,7 @@ import pytest
 from ci.stand import Stand
 from tests.e2e.caller import PASSWORD, Caller, Reply, new_name, new_operation, players, survived, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.processes
 
 NOTICED_S = 5.0
 WRITERS = 20

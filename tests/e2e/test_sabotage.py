@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import sys
 import time
 from pathlib import Path
 
+import pysqlite3.dbapi2 as sqlite
 import pytest
 
 from backups.addresses import store_at
@@ -137,16 +139,27 @@ def test_a_backup_of_the_main_file_alone_loses_writes_older_than_itself(tmp_path
 
 
 class LeavesTheOldLog(Rehearsal):
-    """The planted bug: the restored database finds the old one's log beside it."""
+    """The planted bug: the restored database finds the old one's log beside it.
+
+    The old log is emptied once between the backup and the fault, as it is every 2000 pages under load, so that it holds
+    some of what the backup lacks and not all of it.
+    """
+
+    def _fault(self, faults: contextlib.ExitStack) -> None:
+        with contextlib.closing(sqlite.connect(self.stand.database, timeout=10, isolation_level=None)) as other:
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        time.sleep(1.0)
+        shutil.copyfile(self.stand.database.with_name("gym.db-wal"), self.stand.database.with_name("kept-wal"))
+        super()._fault(faults)
 
     def _restore(self) -> None:
-        old = self.stand.database.with_name("kept-wal")
-        self.stand.kill()
-        shutil.copyfile(self.stand.database.with_name("gym.db-wal"), old)
         super()._restore()
-        old.replace(self.stand.database.with_name("gym.db-wal"))
+        self.stand.database.with_name("kept-wal").replace(self.stand.database.with_name("gym.db-wal"))
 
 
-def test_a_restore_that_leaves_the_old_log_fails(tmp_path: Path) -> None:
+def test_a_restore_that_leaves_the_old_log_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ci.drill.RECOVERY_TIMEOUT_S", 10.0)
     run = judged(LeavesTheOldLog(order(DRILLS["corrupt-database"], tmp_path)))
+    failed = {name for name, result in results(run).items() if result == "fail"}
     assert run.verdict == "fail"
+    assert failed & {"RECOVERED", *DATA}, failed

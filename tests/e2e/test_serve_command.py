@@ -15,7 +15,7 @@ import pytest
 from ci.stand import HOST, Stand, free_port, standing
 from tests.e2e.caller import Caller, players, survived
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture

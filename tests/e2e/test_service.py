@@ -25,7 +25,7 @@ from tests.e2e.caller import (
     until,
 )
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.processes
 
 
 def points(user: Caller) -> int:

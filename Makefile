@@ -62,11 +62,11 @@ $(UV):
 	@touch $@
 
 $(SETUP): $(UV) pyproject.toml uv.lock
-	$(BIN)/uv sync --frozen --inexact --extra load --extra dev
+	$(BIN)/uv sync --frozen --inexact --compile-bytecode --extra load --extra dev
 	@touch $@
 
 $(SETUP_K6): $(SETUP)
-	$(BIN)/uv sync --frozen --inexact --extra load --extra dev --extra k6
+	$(BIN)/uv sync --frozen --inexact --compile-bytecode --extra load --extra dev --extra k6
 	@touch $@
 
 fmt: $(SETUP) ## Format the code and mend what the linter can

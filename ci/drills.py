@@ -50,7 +50,7 @@ def full_pace(users: int) -> Pace:
 
 def quick_pace(users: int) -> Pace:
     """The pace of `make demo`: the same story in a third of the time."""
-    return Pace(users, max(users / 3, 5), settle_s=1.5, baseline_s=6, exposure_s=2, after_s=3)
+    return Pace(users, max(users / 2, 5), settle_s=1, baseline_s=5, exposure_s=1.5, after_s=2)
 
 
 DRILLS: Mapping[str, Drill] = {

@@ -16,6 +16,7 @@ import pyrage
 from pyrage import x25519
 
 from backups.errors import KeyMissing, KeyUnusable
+from backups.secret import Secret
 
 _KEY = TypeVar("_KEY")
 _IDENTITY = "AGE-SECRET-KEY-1"
@@ -65,13 +66,12 @@ def wrap(content: bytes, recipients: Sequence[str]) -> bytes:
     return wrapped
 
 
-def unwrap(wrapped: bytes, identities: Sequence[Identity]) -> bytes | None:
+def unwrap(wrapped: bytes, identities: Sequence[Identity]) -> Secret | None:
     """The content of an age file, None when none of the identities opens it or it is not whole."""
     try:
-        content: bytes = pyrage.decrypt(wrapped, [identity.key for identity in identities])
+        return Secret(pyrage.decrypt(wrapped, [identity.key for identity in identities]))
     except pyrage.DecryptError:
         return None
-    return content
 
 
 def _keys(path: Path, what: str, read: Callable[[str], tuple[_KEY | None, str]]) -> list[_KEY]:
@@ -80,8 +80,6 @@ def _keys(path: Path, what: str, read: Callable[[str], tuple[_KEY | None, str]])
         found = [(number, *read(line)) for number, line in enumerate(_lines(path), 1) if _says_something(line)]
     except FileNotFoundError:
         raise KeyMissing(f"There is no {what} file {path}; name the one that holds the {what}.") from None
-    except UnicodeDecodeError:
-        raise KeyUnusable(f"{path} is no {what} file: it is not text.") from None
     except OSError as error:
         raise KeyUnusable(f"The {what} file {path} cannot be read: {error.strerror}.") from None
     for number, key, flaw in found:
@@ -93,7 +91,8 @@ def _keys(path: Path, what: str, read: Callable[[str], tuple[_KEY | None, str]])
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+    """Its lines. What is not UTF-8 becomes a line that holds no key: an error of decoding would carry the whole file."""
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _says_something(line: str) -> bool:

@@ -109,10 +109,10 @@ def _written(keys: Keys) -> bytes:
     return msgspec.json.encode(written, order="sorted")
 
 
-def _parsed(content: bytes) -> Keys | None:
+def _parsed(content: Secret) -> Keys | None:
     """The keys written there. Nothing is raised from here: a traceback may be shown with its locals."""
     try:
-        written = msgspec.json.decode(content, type=_Written)
+        written = msgspec.json.decode(content.reveal(), type=_Written)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if written.format != FORMAT or {len(written.data_key), len(written.host_secret)} != {KEY_BYTES}:

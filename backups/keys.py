@@ -90,7 +90,7 @@ class Keyring:
         return Opened(keys.sealer, HostKeys(keys.host_secret))
 
     def keys_of(self, envelope: Envelope | None, *, others: Iterable[Envelope] = ()) -> HostKeys:
-        """The keys of the host that made that backup: hash, MAC, index. This host's own need no identity, else see `opened`."""
+        """The keys of the host that made that backup: hash, MAC, index. Its own need no identity; else see `opened`."""
         if envelope is None:
             return HostKeys(None)
         if self.host_secret is not None and self.host_secret.exists() and self._host.host == envelope.host:

@@ -35,10 +35,10 @@ def model_house(tmp_path_factory: pytest.TempPathFactory) -> House:
     engine = SqliteEngine(position_of="operations.sequence")
     path = databases.make(root / "gym.db")
     store = DirectoryStore(root / "store", make=True)
-    older = run_backup(engine, str(path), store, demonstration=True)
+    older = run_backup(engine, str(path), store, kind="full", demonstration=True)
     then = databases.contents(path)
     databases.write(path, 30)
-    newer = run_backup(engine, str(path), store, demonstration=True)
+    newer = run_backup(engine, str(path), store, kind="full", demonstration=True)
     return House(path, store, older, newer, then, databases.contents(path))
 
 

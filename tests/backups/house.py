@@ -28,7 +28,7 @@ class House:
         return replace(self, database=root / self.database.name, store=DirectoryStore(root / "store"))
 
     def object_of(self, manifest: Manifest) -> Path:
-        return Path(self.store.address) / manifest.files[0].name
+        return Path(self.store.address) / manifest.packs[0].name
 
     def manifest_of(self, manifest: Manifest) -> Path:
         return Path(self.store.address) / name_of(manifest.id)

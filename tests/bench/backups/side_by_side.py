@@ -1,0 +1,199 @@
+"""Backups side by side with cp, sqlite3 and VACUUM INTO: one run, one database, one disk, every method once in each round.
+
+    python -m tests.bench.backups.side_by_side --size-mb 1000 --rounds 5
+
+Within a round the methods take turns, each round beginning with another, and every ratio is made of two times of one round.
+A goal that is missed is shown and fails nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.backups import anchors, events, machine, ours
+from tests.bench.backups.goals import Round, judged, summary
+from tests.bench.backups.writer import percentile, writing
+from tests.bench.figures import table, write
+
+BENCH = Path(__file__).parents[3] / "var" / "bench"
+PACE = 150_000_000
+DAMAGED_PAGES = 100
+CHANGED = 0.01
+TIRING_BYTES = 3_000_000_000
+WRITER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one run is to do."""
+
+    size_mb: int
+    rounds: int
+    tiring_bytes: int = TIRING_BYTES
+    writer_seconds: float = WRITER_SECONDS
+    bench: Path = BENCH
+
+
+def measure(terms: Terms, say: Callable[[str], None]) -> list[Round]:
+    """Every round, one after another."""
+    say(f"Building the database of {terms.size_mb} MB, unless it is there.")
+    database = events.built(terms.bench / "backups", terms.size_mb)
+    rounds = []
+    for number in range(terms.rounds):
+        with tempfile.TemporaryDirectory(dir=terms.bench / "backups", prefix="round-") as place:
+            rounds.append(_round(terms, database, Path(place), number, say))
+        say(f"Round {number + 1} of {terms.rounds}: " + _told(rounds[-1]))
+    return rounds
+
+
+def _round(terms: Terms, database: Path, place: Path, number: int, say: Callable[[str], None]) -> Round:
+    found: Round = {}
+    live, store, restored = place / "live.db", place / "store", place / "restored.db"
+    shutil.copyfile(database, live)
+    if terms.tiring_bytes:
+        first, last = machine.tire(place, terms.tiring_bytes)
+        say(
+            f"Tiring the disk with {terms.tiring_bytes / 1e9:.1f} GB: {first:.0f} MB/s at first, {last:.0f} MB/s at last."
+        )
+    for method in _turns(_copies(live, store, place, found), number):
+        machine.settle(live)
+        method()
+    found["pages changed %"] = 100 * events.scatter(live, CHANGED, number)
+    machine.settle(live)
+    with suppress(ours.NotThere):
+        with _timed(found, "incremental"):
+            made = ours.incremental(live, store)
+        found["incremental stored bytes"] = made.stored_bytes
+    stored = tuple(path for path in store.rglob("*") if path.is_file())
+    machine.settle(*stored)
+    with _timed(found, "restore"):
+        ours.restore(store, restored)
+        with closing(events.connect(restored)) as opened:
+            events.add_event(opened, number)
+    _damage(restored, number)
+    machine.settle(restored, *stored)
+    with suppress(ours.NotThere), _timed(found, "repair"):
+        ours.repair(store, restored)
+    machine.settle(*stored)
+    with _timed(found, "verify"):
+        good = ours.verify(store)
+    if not good:
+        raise RuntimeError("The backup that was measured did not verify, so no figure of it counts.")
+    _beside_a_writer(live, place / "paced", terms.writer_seconds, found)
+    return found
+
+
+def _copies(live: Path, store: Path, place: Path, found: Round) -> list[Callable[[], None]]:
+    """The four full copies, each a method that measures itself; only ours is kept."""
+
+    def anchor(name: str, copy: Callable[[Path, Path], None]) -> Callable[[], None]:
+        def method() -> None:
+            into = place / "copy.db"
+            with _timed(found, name):
+                copy(live, into)
+            into.unlink()
+
+        return method
+
+    def full() -> None:
+        with _timed(found, "full"):
+            made = ours.full(live, store)
+        found["full image bytes"], found["full stored bytes"] = made.image_bytes, made.stored_bytes
+
+    return [
+        anchor("cp", anchors.cp),
+        anchor("online backup", anchors.online_backup),
+        anchor("vacuum into", anchors.vacuum_into),
+        full,
+    ]
+
+
+def _beside_a_writer(live: Path, store: Path, seconds: float, found: Round) -> None:
+    """p99 of the writes for that long without a backup, then for at least as long beside one after another."""
+    machine.settle(live)
+    with writing(live) as writes:
+        alone_t = time.monotonic()
+        time.sleep(seconds)
+        beside_t = time.monotonic()
+        while time.monotonic() - beside_t < seconds:
+            ours.full(live, store, PACE)
+        end_t = time.monotonic()
+    found["p99 alone ms"] = 1000 * percentile(writes.latencies(alone_t, beside_t), 0.99)
+    found["p99 beside ms"] = 1000 * percentile(writes.latencies(beside_t, end_t), 0.99)
+
+
+def _damage(database: Path, seed: int) -> None:
+    """Overwrite pages of the closed database, never the first."""
+    chance = random.Random(seed)
+    pages = database.stat().st_size // events.PAGE_BYTES
+    with database.open("r+b") as file:
+        for page in chance.sample(range(1, pages), min(DAMAGED_PAGES, pages - 1)):
+            file.seek(page * events.PAGE_BYTES)
+            file.write(chance.randbytes(events.PAGE_BYTES))
+
+
+def _turns(methods: Sequence[Callable[[], None]], number: int) -> list[Callable[[], None]]:
+    first = number % len(methods)
+    return [*methods[first:], *methods[:first]]
+
+
+@contextmanager
+def _timed(found: Round, name: str) -> Iterator[None]:
+    """Seconds of the block, unless it fails."""
+    began = time.perf_counter()
+    yield
+    found[name] = time.perf_counter() - began
+
+
+def _told(found: Round) -> str:
+    seconds = ("cp", "online backup", "vacuum into", "full", "incremental", "restore", "repair", "verify")
+    return ", ".join(f"{name} {found[name]:.2f} s" for name in seconds if name in found)
+
+
+def conditions(terms: Terms) -> dict[str, str]:
+    """What is to be known about the figures."""
+    paced = f"at {PACE / 1e6:.0f} MB/s" if ours.PACE_IS_KEPT else "not paced: the engine cannot yet"
+    return {
+        "database": f"{terms.size_mb} MB of events with JSON payloads, pages of {events.PAGE_BYTES}, written by seed",
+        "figures": f"medians of {terms.rounds}; ratios are made within a round",
+        "source": "warm page cache: read once before each method; nothing dirty in the system",
+        "disk": f"sustained: {terms.tiring_bytes / 1e9:.1f} GB written and synced before each round",
+        "store": "a directory on the database's own disk",
+        "goals in seconds and MB/s": "are meant for 1000 MB",
+        "verify": ours.VERIFY_IS,
+        "backup beside writes": paced,
+        **machine.described(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write `backups.json`."""
+    parser = argparse.ArgumentParser(description="Measure backups side by side with the usual ways to copy a database.")
+    parser.add_argument("--size-mb", type=int, default=1000, help="megabytes of the database (1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
+    given = parser.parse_args(arguments)
+    if given.size_mb < 1 or given.rounds < 1:
+        parser.error("--size-mb and --rounds are at least 1")
+    terms = Terms(given.size_mb, given.rounds)
+    about = conditions(terms)
+    rows, missing = judged(measure(terms, lambda line: print(line, flush=True)))
+    path = write(terms.bench, "backups", rows, conditions=about, missing=missing)
+    print()
+    for name, value in about.items():
+        print(f"{name}: {value}")
+    print()
+    for line in table({"backups": rows}):
+        print(line)
+    print(f"\n{summary(rows, missing)}\n{path}")
+
+
+if __name__ == "__main__":
+    main()

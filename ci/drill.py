@@ -27,9 +27,10 @@ from chaos.fault import Fault
 from ci import environment, survey
 from ci.drills import Blow, Drill, Pace
 from ci.journal import Event, Journal
+from ci.loopback import HOST
 from ci.probe import Canary
 from ci.sampler import Sampler
-from ci.stand import HOST, SUPERVISOR, Stand, StandError, new_run_id, standing
+from ci.stand import SUPERVISOR, Stand, StandError, new_run_id, standing
 from loadtests.plan import LoadPlan
 from loadtests.tools import RunningLoad, load_tool
 

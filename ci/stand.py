@@ -17,7 +17,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,9 +29,9 @@ import msgspec
 
 from chaos.lease import Lease, Leases
 from chaos.target import MARKER, Target
+from ci.loopback import HOST, free_ports
 from system.supervisor import start_time
 
-HOST = "127.0.0.1"
 SUPERVISOR = (sys.executable, "-m", "system.supervisor")
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
@@ -125,7 +124,7 @@ class Stand:
     def start(self) -> None:
         """The service is started; `wait_ready` says when it takes work. The port stays the same over restarts."""
         if self.port == 0:
-            self.port = free_port()
+            (self.port,) = free_ports(1)
         environment = os.environ | {
             "DATABASE_URL": self.database_url,
             "GYM_RUNTIME": str(self.runtime),
@@ -246,14 +245,6 @@ def standing(stand: Stand) -> Iterator[Stand]:
             stand.kill()
         for lease in stand._leases:
             lease.close()
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def new_run_id(drill: str, now: float) -> str:

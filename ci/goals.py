@@ -44,5 +44,11 @@ GOALS: Mapping[str, Goals] = {
     "corrupt-database": Goals(),
     "lost-database": Goals(),
     "corrupt-newest-backup": Goals(refuses_newest=True),
+    "lost-host": Goals(),
+    "lost-database-replay": Goals(loss_s=2.0),
+    "lost-disk": Goals(keeps_all=True),
+    "wrong-key": Goals(refuses_key=True),
+    "missed-backup": Goals(alarm_s=3.0),
+    "store-away": Goals(degrades=True),
 }
 """By the name of the drill. A drill that is not here is held to `Goals()`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import secrets
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from ci.loopback import HOST, free_ports
 
 BUCKET = "drill"
+PROBE = "ready"
 READY_TIMEOUT_S = 20.0
 _SERVERS = ("master", "volume", "filer", "s3", "admin")
 
@@ -45,9 +45,7 @@ class ObjectServer:
     def command(self) -> tuple[str, ...]:
         """What starts it, in the foreground. Raises NoObjectServer when the program is not installed."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        for server, port in self.ports.items():  # left by one that was killed; a new one would not start over them
-            for name in (f"seaweedfs-{server}-{port}.sock", f"seaweedfs-{server.replace('.', '-')}-{port}.sock"):
-                Path("/tmp", name).unlink(missing_ok=True)  # noqa: S108  the server's own, fixed place
+        self.tidy()
         return (
             _program(), "-logtostderr=true", "mini", f"-dir={self.directory}", f"-bucket={BUCKET}",
             f"-ip={HOST}", f"-ip.bind={HOST}", "-webdav=false", "-admin.ui=false", "-s3.iam=false",
@@ -56,8 +54,13 @@ class ObjectServer:
               for name, port in self.ports.items()),
         )  # fmt: skip
 
+    def tidy(self) -> None:
+        """The sockets that a killed server leaves behind, at places of its own choice, are gone."""
+        for name, port in self.ports.items():
+            Path("/tmp", f"seaweedfs-{name.replace('.', '-')}-{port}.sock").unlink(missing_ok=True)  # noqa: S108
+
     def wait_ready(self) -> None:
-        """Returns once the bucket answers. Raises NoObjectServer when that takes too long."""
+        """Returns once the bucket takes and gives. Raises NoObjectServer when that takes too long."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not self._answers():
             if time.monotonic() > deadline:
@@ -65,15 +68,26 @@ class ObjectServer:
             time.sleep(0.05)
 
     def _answers(self) -> bool:
-        """Any answer about the bucket that is the S3 front's own: the bucket is made before it says no to a stranger."""
-        connection = http.client.HTTPConnection(HOST, self.ports["s3"], timeout=1.0)
+        """Whether what is put can be got. The bucket is listed long before there is a place to put anything."""
+        import obstore
+        from obstore.exceptions import BaseError
+        from obstore.store import S3Store
+
+        bucket = S3Store(
+            BUCKET,
+            endpoint=f"http://{HOST}:{self.ports['s3']}",
+            access_key_id=self.access_key,
+            secret_access_key=self.secret_key,
+            region="us-east-1",
+            client_options={"allow_http": True, "timeout": "2s"},
+            retry_config={"max_retries": 0},
+        )
         try:
-            connection.request("HEAD", f"/{BUCKET}")
-            return connection.getresponse().status in (200, 403)
-        except (OSError, http.client.HTTPException):
+            if not obstore.list(bucket, PROBE).collect():
+                obstore.put(bucket, PROBE, b"ready", mode="create")
+            return bytes(obstore.get(bucket, PROBE).bytes()) == b"ready"
+        except BaseError:
             return False
-        finally:
-            connection.close()
 
 
 def _ports() -> dict[str, int]:

@@ -4,6 +4,7 @@
     <run>/store/         backups; on the same disk, which only a demonstration may do
     <run>/failpoints/    where failpoints are armed
     <run>/leases/        what must be undone or ended when the runner is killed
+    <run>/companions/    processes beside the service: a scheduler, an object store
     <run>/logs/          what every child printed
 
 Every process the stand starts is put under a lease before it is used, so that a watchdog ends it when the runner dies.
@@ -20,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ import msgspec
 
 from chaos.lease import Lease, Leases
 from chaos.target import MARKER, Target
+from ci.companions import Companions
 from ci.loopback import HOST, free_ports
 from system.supervisor import start_time
 
@@ -49,10 +51,11 @@ class Stand:
 
     directory: Path
     service: Sequence[str] = SUPERVISOR
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
     _serving: subprocess.Popen[bytes] | None = None
     _leases: list[Lease] = field(default_factory=list)
+    _companions: Companions | None = None
 
     @property
     def database(self) -> Path:
@@ -78,6 +81,13 @@ class Stand:
     def leases(self) -> Leases:
         """The leases of this stand."""
         return Leases(self.directory / "leases")
+
+    @property
+    def companions(self) -> Companions:
+        """The processes beside the service."""
+        if self._companions is None:
+            self._companions = Companions(self.directory / "companions", self.leases, self.directory / "logs")
+        return self._companions
 
     @property
     def population(self) -> Path:
@@ -135,7 +145,7 @@ class Stand:
         with (self.directory / "logs" / "service.log").open("ab") as log:
             self._serving = subprocess.Popen(
                 [*self.service, "--runtime", str(self.runtime)],
-                env=environment | dict(self.environment),
+                env=environment | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -215,6 +225,7 @@ class Stand:
         """Runs `gymkhana ARGUMENTS` as an operator would; what it printed. Raises StandError on another exit code."""
         result = subprocess.run(
             [sys.executable, "-m", "ci.cli", *arguments],
+            env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,
@@ -243,6 +254,8 @@ def standing(stand: Stand) -> Iterator[Stand]:
     finally:
         if stand._serving is not None:
             stand.kill()
+        if stand._companions is not None:
+            stand._companions.close()
         for lease in stand._leases:
             lease.close()
 

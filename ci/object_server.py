@@ -83,8 +83,7 @@ class ObjectServer:
             retry_config={"max_retries": 0},
         )
         try:
-            if not obstore.list(bucket, PROBE).collect():
-                obstore.put(bucket, PROBE, b"ready", mode="create")
+            obstore.put(bucket, PROBE, b"ready")
             return bytes(obstore.get(bucket, PROBE).bytes()) == b"ready"
         except BaseError:
             return False

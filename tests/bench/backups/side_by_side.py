@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.bench.backups import anchors, events, machine, ours
 from tests.bench.backups.goals import Round, judged, regime, summary
@@ -25,6 +26,8 @@ from tests.bench.backups.writer import percentile, writing
 from tests.bench.figures import table, write
 
 BENCH = Path(__file__).parents[3] / "var" / "bench"
+Method = TypeVar("Method")
+
 PACE = 150_000_000
 DAMAGED_PAGES = 100
 CHANGED = 0.01
@@ -68,7 +71,7 @@ def _round(terms: Terms, database: Path, place: Path, number: int) -> Round:
     live, store, restored = place / "live.db", place / "store", place / "restored.db"
     shutil.copyfile(database, live)
     found["tired disk MB/s"] = machine.tire(place / "tiring", terms.tiring_bytes)
-    for method in _turns(_copies(live, store, place, found), number):
+    for method in turns(_copies(live, store, place, found), number):
         machine.settle(live)
         method()
     found["pages changed %"] = 100 * events.scatter(live, CHANGED, number)
@@ -143,7 +146,8 @@ def _damage(database: Path, seed: int) -> None:
             file.write(chance.randbytes(events.PAGE_BYTES))
 
 
-def _turns(methods: Sequence[Callable[[], None]], number: int) -> list[Callable[[], None]]:
+def turns(methods: Sequence[Method], number: int) -> list[Method]:
+    """The methods in the order of that round."""
     first = number % len(methods)
     return [*methods[first:], *methods[:first]]
 

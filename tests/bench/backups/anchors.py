@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from tests.bench.backups.events import connect
+
+Copy = Callable[[Path, Path], None]
 
 
 def cp(database: Path, into: Path) -> None:

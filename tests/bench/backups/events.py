@@ -33,8 +33,8 @@ CREATE INDEX events_by_kind ON events (kind, at);
 CREATE INDEX notifications_by_user ON notifications (user_id);
 """
 PAGE_BYTES: Final = 4096
-USERS: Final = 20_000
-_BATCH: Final = 5_000
+USERS_PER_MB: Final = 20
+_BATCH: Final = 1_000
 _FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _SMALLEST, _LARGEST = 1 << 16, (1 << 23) - 1
 """Amounts that take three bytes each, so that another one in its place moves nothing."""
@@ -56,7 +56,7 @@ def built(directory: Path, size_mb: int) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.unlink(missing_ok=True)
-        _build(partial, size_mb * 1_000_000)
+        _build(partial, size_mb)
         partial.replace(path)
     return path
 
@@ -93,24 +93,22 @@ def scatter(path: Path, share: float, seed: int) -> float:
 
 def add_event(database: Any, number: int) -> None:
     """Write one event, in a commit of its own."""
-    chance = random.Random(number)
-    database.execute(
-        "INSERT INTO events (user_id, kind, at, amount, payload) VALUES (?, ?, ?, ?, ?)", _event(chance, number)
-    )
+    event = _event(random.Random(number), number, USERS_PER_MB)
+    database.execute("INSERT INTO events (user_id, kind, at, amount, payload) VALUES (?, ?, ?, ?, ?)", event)
 
 
-def _build(path: Path, size_bytes: int) -> None:
-    chance = random.Random(RECIPE)
+def _build(path: Path, size_mb: int) -> None:
+    chance, users = random.Random(RECIPE), size_mb * USERS_PER_MB
     with closing(connect(path)) as database:
         database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -262144"):
             database.execute(f"PRAGMA {pragma}")
         database.executescript(SCHEMA)
         database.execute("BEGIN")
-        database.executemany("INSERT INTO users VALUES (?, ?, ?, ?)", _users(chance))
+        database.executemany("INSERT INTO users VALUES (?, ?, ?, ?)", _users(chance, users))
         number = 0
-        while database.execute("PRAGMA page_count").fetchone()[0] * PAGE_BYTES < size_bytes:
-            events = [(number + place, *_event(chance, number + place)) for place in range(1, _BATCH + 1)]
+        while database.execute("PRAGMA page_count").fetchone()[0] * PAGE_BYTES < size_mb * 1_000_000:
+            events = [(number + place, *_event(chance, number + place, users)) for place in range(1, _BATCH + 1)]
             database.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", events)
             told = [(row, user, f"{kind}: {amount} points") for row, user, kind, _, amount, _ in events[::5]]
             database.executemany("INSERT INTO notifications (event_id, user_id, text) VALUES (?, ?, ?)", told)
@@ -119,13 +117,13 @@ def _build(path: Path, size_bytes: int) -> None:
         database.execute("PRAGMA journal_mode = WAL")
 
 
-def _users(chance: random.Random) -> Iterator[tuple[int, str, str, str]]:
-    for number in range(1, USERS + 1):
+def _users(chance: random.Random, users: int) -> Iterator[tuple[int, str, str, str]]:
+    for number in range(1, users + 1):
         name = f"{chance.choice(_PLACES).lower()}-{chance.choice(_EXERCISES).replace(' ', '-')}-{number}"
         yield number, name, f"{name}@example.org", _instant(chance, number)
 
 
-def _event(chance: random.Random, number: int) -> tuple[int, str, str, int, str]:
+def _event(chance: random.Random, number: int, users: int) -> tuple[int, str, str, int, str]:
     kind = chance.choice(_KINDS)
     at = _instant(chance, number)
     address = ".".join(str(chance.randrange(256)) for _ in range(4))
@@ -139,7 +137,7 @@ def _event(chance: random.Random, number: int) -> tuple[int, str, str, int, str]
         "sets": [_set(chance) for _ in range(chance.randrange(1, 5))],
         "signature": chance.randbytes(112).hex(),
     }
-    return chance.randrange(1, USERS + 1), kind, at, chance.randint(_SMALLEST, _LARGEST), json.dumps(payload)
+    return chance.randint(1, users), kind, at, chance.randint(_SMALLEST, _LARGEST), json.dumps(payload)
 
 
 def _set(chance: random.Random) -> dict[str, Any]:

@@ -37,6 +37,8 @@ def _over(goal: float) -> Callable[[str, Sequence[float], str], Row]:
 
 
 ROWS: Final = (
+    _wanted("tired disk", _of("tired disk MB/s"), "MB/s", plain),
+    _wanted("cp, fsync, of that disk", _ratio("full image bytes", "cp", 1e-6), "MB/s", plain),
     _wanted("cp, fsync", _of("cp"), "s", plain),
     _wanted("online backup (sqlite3 .backup), fsync", _of("online backup"), "s", plain),
     _wanted("VACUUM INTO, fsync", _of("vacuum into"), "s", plain),
@@ -67,6 +69,14 @@ def judged(rounds: Sequence[Round]) -> tuple[list[Row], list[str]]:
         except KeyError:
             missing.append(name)
     return rows, missing
+
+
+def regime(rounds: Sequence[Round]) -> str:
+    """Whether the goals against `cp` speak of a tired disk: it is one when `cp` was not twice as fast as the tiring."""
+    lively = sum(found["full image bytes"] / found["cp"] > 2e6 * found["tired disk MB/s"] for found in rounds)
+    if not lively:
+        return "sustained writing in every round: cp was not twice as fast as the disk is when tired"
+    return f"a burst in {lively} of {len(rounds)} rounds: cp was over twice as fast as the disk is when tired"
 
 
 def summary(rows: Sequence[Row], missing: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ A goal that is missed is shown and fails nothing.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import tempfile
@@ -17,18 +18,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.bench.backups import anchors, events, machine, ours
-from tests.bench.backups.goals import Round, judged, summary
+from tests.bench.backups.goals import Round, judged, regime, summary
 from tests.bench.backups.writer import percentile, writing
 from tests.bench.figures import table, write
 
 BENCH = Path(__file__).parents[3] / "var" / "bench"
+Method = TypeVar("Method")
+
 PACE = 150_000_000
 DAMAGED_PAGES = 100
 CHANGED = 0.01
 TIRING_BYTES = 3_000_000_000
 WRITER_SECONDS = 10.0
+REST_SECONDS = 20.0
+"""Between rounds, until the disk has forgotten the blocks of the round before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +45,33 @@ class Terms:
     rounds: int
     tiring_bytes: int = TIRING_BYTES
     writer_seconds: float = WRITER_SECONDS
+    rest_seconds: float = REST_SECONDS
     bench: Path = BENCH
 
 
 def measure(terms: Terms, say: Callable[[str], None]) -> list[Round]:
     """Every round, one after another."""
+    terms.bench.mkdir(parents=True, exist_ok=True)
+    machine.require_room(terms.bench, terms.tiring_bytes + 14_000_000 * terms.size_mb)
     say(f"Building the database of {terms.size_mb} MB, unless it is there.")
     database = events.built(terms.bench / "backups", terms.size_mb)
     rounds = []
     for number in range(terms.rounds):
+        if number:
+            os.sync()
+            time.sleep(terms.rest_seconds)
         with tempfile.TemporaryDirectory(dir=terms.bench / "backups", prefix="round-") as place:
-            rounds.append(_round(terms, database, Path(place), number, say))
+            rounds.append(_round(terms, database, Path(place), number))
         say(f"Round {number + 1} of {terms.rounds}: " + _told(rounds[-1]))
     return rounds
 
 
-def _round(terms: Terms, database: Path, place: Path, number: int, say: Callable[[str], None]) -> Round:
+def _round(terms: Terms, database: Path, place: Path, number: int) -> Round:
     found: Round = {}
     live, store, restored = place / "live.db", place / "store", place / "restored.db"
     shutil.copyfile(database, live)
-    if terms.tiring_bytes:
-        first, last = machine.tire(place, terms.tiring_bytes)
-        say(
-            f"Tiring the disk with {terms.tiring_bytes / 1e9:.1f} GB: {first:.0f} MB/s at first, {last:.0f} MB/s at last."
-        )
-    for method in _turns(_copies(live, store, place, found), number):
+    found["tired disk MB/s"] = machine.tire(place / "tiring", terms.tiring_bytes)
+    for method in turns(_copies(live, store, place, found), number):
         machine.settle(live)
         method()
     found["pages changed %"] = 100 * events.scatter(live, CHANGED, number)
@@ -92,14 +100,12 @@ def _round(terms: Terms, database: Path, place: Path, number: int, say: Callable
 
 
 def _copies(live: Path, store: Path, place: Path, found: Round) -> list[Callable[[], None]]:
-    """The four full copies, each a method that measures itself; only ours is kept."""
+    """The four full copies, each a method that measures itself. All are kept, so that none is written where one was."""
 
     def anchor(name: str, copy: Callable[[Path, Path], None]) -> Callable[[], None]:
         def method() -> None:
-            into = place / "copy.db"
             with _timed(found, name):
-                copy(live, into)
-            into.unlink()
+                copy(live, place / f"{name}.db")
 
         return method
 
@@ -140,7 +146,8 @@ def _damage(database: Path, seed: int) -> None:
             file.write(chance.randbytes(events.PAGE_BYTES))
 
 
-def _turns(methods: Sequence[Callable[[], None]], number: int) -> list[Callable[[], None]]:
+def turns(methods: Sequence[Method], number: int) -> list[Method]:
+    """The methods in the order of that round."""
     first = number % len(methods)
     return [*methods[first:], *methods[:first]]
 
@@ -165,7 +172,7 @@ def conditions(terms: Terms) -> dict[str, str]:
         "database": f"{terms.size_mb} MB of events with JSON payloads, pages of {events.PAGE_BYTES}, written by seed",
         "figures": f"medians of {terms.rounds}; ratios are made within a round",
         "source": "warm page cache: read once before each method; nothing dirty in the system",
-        "disk": f"sustained: {terms.tiring_bytes / 1e9:.1f} GB written and synced before each round",
+        "disk": f"tired: {terms.tiring_bytes / 1e9:.1f} GB written, synced and kept; no method overwrites another's blocks",
         "store": "a directory on the database's own disk",
         "goals in seconds and MB/s": "are meant for 1000 MB",
         "verify": ours.VERIFY_IS,
@@ -184,7 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--size-mb and --rounds are at least 1")
     terms = Terms(given.size_mb, given.rounds)
     about = conditions(terms)
-    rows, missing = judged(measure(terms, lambda line: print(line, flush=True)))
+    rounds = measure(terms, lambda line: print(line, flush=True))
+    about["regime of the disk"] = regime(rounds)
+    rows, missing = judged(rounds)
     path = write(terms.bench, "backups", rows, conditions=about, missing=missing)
     print()
     for name, value in about.items():

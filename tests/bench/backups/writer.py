@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from tests.bench.backups.events import add_event, connect
@@ -60,11 +61,14 @@ def percentile(latencies: Sequence[float], share: float) -> float:
 
 
 def main() -> None:
-    """Write until stdin ends, then tell."""
+    """Write until stdin ends and everything that was due by then is written, then tell."""
     ended = threading.Event()
+    end_t = math.inf
 
     def wait_for_the_end() -> None:
+        nonlocal end_t
         sys.stdin.read()
+        end_t = time.monotonic()
         ended.set()
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
@@ -73,11 +77,10 @@ def main() -> None:
         add_event(database, 0)
         print("writing", flush=True)
         began = time.monotonic()
-        number = 0
-        while not ended.is_set():
-            number += 1
+        for number in count(1):
             due = began + number / PER_SECOND
-            if (early := due - time.monotonic()) > 0 and ended.wait(early):
+            ended.wait(max(0.0, due - time.monotonic()))
+            if due > end_t:
                 break
             add_event(database, number)
             samples.append((due, time.monotonic() - due))

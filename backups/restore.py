@@ -169,6 +169,8 @@ class _Work:
                     return plan, chain, attempt(plan, chain)
             except Damaged as error:
                 known_bad[plan.backup] = str(error)
+                for link in _needing(error.backup, plan):
+                    known_bad.setdefault(link, f"It builds on what {plan.backup} builds on: {error}")
 
     def open(self, catalogue: Catalogue, plan: RestorePlan) -> StoredChain:
         chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
@@ -243,6 +245,14 @@ class _Work:
             in_place=self.target.in_place,
             why_whole=why_whole,
         )
+
+
+def _needing(backup: str | None, plan: RestorePlan) -> tuple[str, ...]:
+    """The links of the plan's chain that need what turned out damaged in that backup, without trying each of them.
+
+    What the last link still needs of an ancestor, no link in between had stored anew, so they all need it.
+    """
+    return plan.chain[plan.chain.index(backup) :] if backup in plan.chain else ()
 
 
 def _decided(catalogue: Catalogue, target: Target, known_bad: dict[str, str]) -> RestorePlan:

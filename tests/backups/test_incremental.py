@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from backups import catalogue, parents
+from backups import restore as restores
 from backups import chain as chains
 from backups.backup import run_backup
-from backups.errors import Damaged, NoParent
+from backups.errors import Damaged, NoParent, NothingToRestore
 from backups.keys import Keyring
 from backups.manifest import LogSpan
 from backups.restore import restore
@@ -164,3 +165,16 @@ def test_another_hash_key_begins_anew(engine: SqliteEngine, chain: Chain, monkey
     monkeypatch.setattr(Keyring, "hash_key", property(lambda _: bytes(32)))
     with pytest.raises(NoParent, match="another key"):
         run_backup(engine, str(chain.database), chain.store, kind="incr", demonstration=True)
+
+
+def test_a_rotten_full_backup_is_tried_once_and_not_once_for_each_link(
+    engine: SqliteEngine, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for offset in range(0, chain.links[0].packs[0].stored_bytes, 300):
+        databases.flip(chain.path_of(chain.links[0].packs[0].name), offset)
+    opened = []
+    honest = restores.open_chain
+    monkeypatch.setattr(restores, "open_chain", lambda *arguments: (opened.append(arguments[2]), honest(*arguments))[1])
+    with pytest.raises(NothingToRestore, match="It builds on what"):
+        restore(engine, chain.store, str(chain.database))
+    assert opened == [chain.links[2].id]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from backups import catalogue, parents
-from backups import restore as restores
 from backups import chain as chains
+from backups import restore as restores
 from backups.backup import run_backup
 from backups.errors import Damaged, NoParent, NothingToRestore
 from backups.keys import Keyring

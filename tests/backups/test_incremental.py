@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from backups.keys import Keyring
 from backups.manifest import LogSpan
 from backups.restore import restore
 from backups.sqlite import SqliteEngine
+from backups.stored_chain import StoredChain, open_chain
 from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import Chain
@@ -172,9 +174,13 @@ def test_a_rotten_full_backup_is_tried_once_and_not_once_for_each_link(
 ) -> None:
     for offset in range(0, chain.links[0].packs[0].stored_bytes, 300):
         databases.flip(chain.path_of(chain.links[0].packs[0].name), offset)
-    opened = []
-    honest = restores.open_chain
-    monkeypatch.setattr(restores, "open_chain", lambda *arguments: (opened.append(arguments[2]), honest(*arguments))[1])
+    opened: list[str] = []
+
+    def counted(*arguments: Any) -> StoredChain:
+        opened.append(arguments[2])
+        return open_chain(*arguments)
+
+    monkeypatch.setattr(restores, "open_chain", counted)
     with pytest.raises(NothingToRestore, match="It builds on what"):
         restore(engine, chain.store, str(chain.database))
     assert opened == [chain.links[2].id]

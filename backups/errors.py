@@ -77,6 +77,10 @@ class Damaged(BackupError):
     """One backup is not what its manifest says, or has no readable manifest."""
 
 
+class NoParent(BackupError):
+    """There is no backup that an incremental one could build on; the sentence says why."""
+
+
 class NothingToRestore(BackupError):
     """No backup in the store can be used for this; the sentence says why of each."""
 

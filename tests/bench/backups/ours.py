@@ -1,7 +1,4 @@
-"""Every call from the benchmark into `backups/`, and nothing else: what changes when the engine's calls do.
-
-What the engine cannot do yet raises `NotThere`, and is shown as not measured: a goal that was not tried was not met.
-"""
+"""Every call from the benchmark into `backups/`, and nothing else: what changes when the engine's calls do."""
 
 from __future__ import annotations
 
@@ -10,18 +7,9 @@ from pathlib import Path
 
 from backups.addresses import engine_for, store_at
 from backups.backup import run_backup
+from backups.manifest import Manifest
 from backups.restore import restore as restore_backup
 from backups.verify import verify as verify_backup
-
-PACE_IS_KEPT = False
-"""Whether `full` keeps to a pace; while it does not, the writer is measured beside an unbounded backup."""
-
-VERIFY_IS = "restored and checked deeply: no level 3 yet"
-"""What `verify` does, for the reader of the figure."""
-
-
-class NotThere(Exception):
-    """The engine has no such call yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +22,14 @@ class Stored:
 
 def full(database: Path, store: Path, pace: int | None = None) -> Stored:
     """A full backup into the directory store, at most `pace` bytes a second."""
-    del pace
-    made = run_backup(engine_for(str(database)), str(database), store_at(str(store), make=True), demonstration=True)
-    return Stored(made.size_bytes, made.stored_bytes)
+    engine, there = engine_for(str(database)), store_at(str(store), make=True)
+    return _stored(run_backup(engine, str(database), there, kind="full", pace=pace, demonstration=True))
 
 
 def incremental(database: Path, store: Path) -> Stored:
     """An incremental backup on top of the newest in the store."""
-    raise NotThere(f"no incremental backup of {database} to {store}")
+    engine, there = engine_for(str(database)), store_at(str(store))
+    return _stored(run_backup(engine, str(database), there, kind="incr", demonstration=True))
 
 
 def restore(store: Path, database: Path) -> None:
@@ -51,9 +39,13 @@ def restore(store: Path, database: Path) -> None:
 
 def repair(store: Path, database: Path) -> None:
     """The damaged database made good in its place, by fetching only what differs."""
-    raise NotThere(f"no delta restore of {database} from {store}")
+    restore_backup(engine_for(str(database)), store_at(str(store)), str(database), in_place=True)
 
 
 def verify(store: Path) -> bool:
     """One pass over the newest backup, level 3: every stored byte read, hashed, decompressed, hashed again."""
-    return verify_backup(store_at(str(store))).ok
+    return verify_backup(store_at(str(store)), level=3).ok
+
+
+def _stored(manifest: Manifest) -> Stored:
+    return Stored(manifest.size_bytes, manifest.stored_bytes)

@@ -96,7 +96,7 @@ test: $(SETUP_K6) ## Unit tests, then those that start and kill processes, then 
 bench: $(SETUP) ## Benchmarks, into var/bench/ and as a table
 	$(PYTEST) -m benchmark_only tests
 
-bench-backups: $(SETUP) ## Backups side by side with cp, sqlite3 and VACUUM INTO; about ten minutes, 17 GB of room
+bench-backups: $(SETUP) ## Backups side by side with cp, sqlite3 and VACUUM INTO; about ten minutes, 43 GB of room
 	$(BIN)/python -m tests.bench.backups.side_by_side $(size)
 
 doctor: $(SETUP) ## Say what is here, what is missing, and what that costs

@@ -37,7 +37,7 @@ def require_room(place: Path, need_bytes: int) -> None:
     free_bytes = shutil.disk_usage(place).free
     if free_bytes < need_bytes:
         raise SystemExit(
-            f"The benchmark needs {need_bytes / 1e9:.0f} GB and {place} has {free_bytes / 1e9:.0f} GB free."
+            f"The benchmark needs {need_bytes / 1e9:.0f} GB and {place} has {free_bytes / 1e9:.0f} GB free; make it smaller."
         )
 
 

@@ -161,7 +161,7 @@ class _Work:
                     plan = _decided(catalogue, self.target, known_bad)
                     if not self.target.in_place:
                         self.require_room(plan, plan.build_bytes)
-                    chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
+                    chain = self.open(catalogue, plan)
                 swap = self.swap_of(plan)
                 with self.withdrawn_on_failure(swap):
                     swaps.write_down(self.earlier or swap)
@@ -169,6 +169,15 @@ class _Work:
                     return plan, chain, attempt(plan, chain)
             except Damaged as error:
                 known_bad[plan.backup] = str(error)
+
+    def open(self, catalogue: Catalogue, plan: RestorePlan) -> StoredChain:
+        chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
+        if self.keyring.identities and chain.table.manifest.envelope is None:
+            raise Damaged(
+                "It is not sealed, so anybody who can write to the store may have made it; without an identity it is "
+                "restored as it is."
+            )
+        return chain
 
     def build(self, plan: RestorePlan, chain: StoredChain) -> None:
         with self.timed("build", plan.backup):

@@ -13,14 +13,14 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from chaos import damage
+from chaos import damage, durable
 from chaos.damage import Damage
 from chaos.errors import NothingToBreak, plainly
 from chaos.fault import Healing, Injection, Missed, Proof, leased
 from chaos.lease import Lease
 from chaos.parameters import Count, Seconds, Seed
 from chaos.target import Target
-from chaos.undo import Original, PutBytesBack
+from chaos.undo import MOVED, MoveBack, Original, PutBytesBack
 
 _ID = re.compile(r"(?P<began>\d{8}T\d{6}Z)-(?P<sequence>\d+)[a-z0-9-]*")
 """What a backup is named by, wherever in the store: its sequence says what came after what, its time does not."""
@@ -67,6 +67,46 @@ class CorruptNewestBackup:
         return leased(target, self.name, undo, act=act, seconds=self.seconds)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteStore:
+    """The directory store is gone from its place, backups, log and all."""
+
+    name: ClassVar[str] = "delete-store"
+    summary: ClassVar[str] = "The directory store of backups is gone, with everything in it."
+    healing: ClassVar[Healing] = "by undo"
+
+    seconds: Seconds = 600.0
+
+    @property
+    def leaves(self) -> str:
+        return ""
+
+    def plan(self, target: Target) -> tuple[str, ...]:
+        return (f"Move {target.existing_store()} out of the way, under {target.leases}.", "Move it back.")
+
+    def inject(self, target: Target) -> AbstractContextManager[Injection]:
+        store = target.existing_store()
+        return leased(
+            target,
+            self.name,
+            MoveBack(str(store)),
+            act=lambda lease: Injection.of(_moved(store, lease)),
+            seconds=self.seconds,
+        )
+
+
+def _moved(store: Path, lease: Lease) -> Proof | Missed:
+    with plainly(f"moving {store} away"):
+        objects = sum(path.is_file() for path in store.rglob("*"))
+        lease.evidence.mkdir()
+        store.rename(lease.evidence / MOVED)
+        t_bite = time.monotonic()
+        durable.sync_directory(store.parent)
+    if store.exists():
+        return Missed(f"{store} is there again")
+    return Proof(f"{store} leads nowhere any more.", t_bite, {"objects": objects})
+
+
 def _bite(backup: str, chosen: Path, done: Damage) -> Proof | Missed:
     with plainly(f"damaging {chosen}"):
         before = _digest(chosen)
@@ -90,9 +130,7 @@ def newest_backup(target: Target) -> tuple[str, list[Path]]:
     A backup is what has a manifest (`<id>.json` or `<id>.manifest.json`); its data are the other files that bear its id,
     in their name or in that of their directory. What is hidden, and what is written about backups later, is none of it.
     """
-    store = target.store
-    if store is None or not store.is_dir():
-        raise NothingToBreak(f"{target.directory} has no store of backups; name it with --store.")
+    store = target.existing_store()
     files = [path for path in sorted(store.rglob("*")) if path.is_file() and not _hidden(path.relative_to(store))]
     ids = [match for path in files if (match := _MANIFEST.fullmatch(path.name))]
     if not ids:

@@ -23,12 +23,13 @@ from chaos.lease import Lease, Leases
 from chaos.target import Target
 from chaos.undo import Undo
 
-Healing = Literal["by itself", "by undo", "by starting the service again", "by restoring"]
+Healing = Literal["by itself", "by undo", "by starting it again", "by restoring"]
 """How the target gets well: without anybody, by leaving the block, or by an operator's hand after it."""
 
 FAULTS: Mapping[str, str] = {
     "kill-service": "chaos.process:KillService",
     "kill-writer": "chaos.process:KillWriter",
+    "kill-companion": "chaos.process:KillCompanion",
     "pause-service": "chaos.process:PauseService",
     "kill-connections": "chaos.connections:KillConnections",
     "fail-in-transaction": "chaos.connections:FailInTransaction",
@@ -37,6 +38,7 @@ FAULTS: Mapping[str, str] = {
     "corrupt-wal": "chaos.files:CorruptWal",
     "delete-database": "chaos.files:DeleteDatabase",
     "corrupt-newest-backup": "chaos.backup_store:CorruptNewestBackup",
+    "delete-store": "chaos.backup_store:DeleteStore",
 }
 """Every fault by name, and where it is; each is imported when it is asked for."""
 

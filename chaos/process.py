@@ -14,7 +14,7 @@ from chaos.errors import ChaosError, plainly
 from chaos.fault import Healing, Injection, Missed, Proof, leased
 from chaos.identity import Identity
 from chaos.lease import Leases
-from chaos.parameters import Seconds
+from chaos.parameters import Companion, Seconds
 from chaos.target import Target
 from chaos.undo import Continue, Kill
 
@@ -28,7 +28,7 @@ class KillService:
 
     name: ClassVar[str] = "kill-service"
     summary: ClassVar[str] = "Every process of the service gets SIGKILL, the supervisor first."
-    healing: ClassVar[Healing] = "by starting the service again"
+    healing: ClassVar[Healing] = "by starting it again"
 
     @property
     def leaves(self) -> str:
@@ -62,6 +62,28 @@ class KillWriter:
     @contextmanager
     def inject(self, target: Target) -> Iterator[Injection]:
         yield Injection.of(killed({service.WRITER: target.processes(service.WRITER)[service.WRITER]}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillCompanion:
+    """A process that works for the service without being part of it dies, and nobody is told."""
+
+    name: ClassVar[str] = "kill-companion"
+    summary: ClassVar[str] = "A process beside the service (its backup scheduler, its object store) gets SIGKILL."
+    healing: ClassVar[Healing] = "by starting it again"
+
+    companion: Companion = "scheduler"
+
+    @property
+    def leaves(self) -> str:
+        return f"The {self.companion} is down; start it again."
+
+    def plan(self, target: Target) -> tuple[str, ...]:
+        return (f"SIGKILL to the {self.companion}, process {target.companion(self.companion).pid}.",)
+
+    @contextmanager
+    def inject(self, target: Target) -> Iterator[Injection]:
+        yield Injection.of(killed({self.companion: target.companion(self.companion)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

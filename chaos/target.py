@@ -78,6 +78,22 @@ class Target:
             )
         return living
 
+    def companion(self, name: str) -> Identity:
+        """The living process beside the service of that name, as `<directory>/companions/processes.json` has it.
+
+        Raises NothingToBreak when it is not running, NotOurs when its pid belongs to somebody else.
+        """
+        living = service.living(self.directory / "companions")
+        if name not in living:
+            raise NothingToBreak(f"No {name} runs beside the service of {self.directory}; start it, then inject.")
+        return living[name]
+
+    def existing_store(self) -> Path:
+        """The directory store. Raises NothingToBreak when there is none."""
+        if self.store is None or not self.store.is_dir():
+            raise NothingToBreak(f"{self.directory} has no store of backups; name it with --store.")
+        return self.store
+
     def existing_database(self) -> Path:
         """The database. Raises NothingToBreak when it is not there."""
         if not self.database.is_file():

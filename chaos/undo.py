@@ -14,9 +14,13 @@ from pathlib import Path
 
 import msgspec
 
+from chaos import durable
 from chaos.errors import NotHealed
 from chaos.identity import Identity
 from chaos.put_back import PutBack
+
+MOVED = "moved"
+"""What a directory is called while it lies in the evidence."""
 
 TERM_S = 3.0
 """How long a process may take to end by itself."""
@@ -92,7 +96,23 @@ class PutBytesBack(msgspec.Struct, frozen=True, tag_field="undo", tag="put-bytes
             os.close(descriptor)
 
 
-Undo = Continue | Kill | EndProcess | RemoveFile | PutBytesBack | PutBack
+class MoveBack(msgspec.Struct, frozen=True, tag_field="undo", tag="move-back"):
+    """A directory that was moved into the evidence is at its place again; what was made there meanwhile lies beside it."""
+
+    path: str
+
+    def undo(self, evidence: Path) -> None:
+        kept, place = evidence / MOVED, Path(self.path)
+        if not kept.is_dir():
+            return
+        if place.exists():
+            place.rename(place.with_name(f"{place.name}.made-meanwhile-{time.time_ns()}"))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        kept.rename(place)
+        durable.sync_directory(place.parent)
+
+
+Undo = Continue | Kill | EndProcess | RemoveFile | PutBytesBack | PutBack | MoveBack
 
 
 def kill(processes: Iterable[Identity]) -> None:

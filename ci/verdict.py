@@ -17,10 +17,19 @@ from loadtests.history import History, read_history
 from loadtests.measure import observe
 
 
+class UnreadableRun(Exception):
+    """What lies there is not the raw files of a run, so there is nothing to judge."""
+
+    exit_code = 3
+
+
 def judge_run(directory: Path) -> Run:
-    """The verdict on the run in `directory`, written to its `run.json`. Only the raw files are read."""
+    """The verdict on the run in `directory`, written to its `run.json`. Only the raw files are read.
+
+    Raises UnreadableRun when not even its events can be read; what else is missing makes the verdict unknown.
+    """
     settings = msgspec.json.decode((directory / "settings.json").read_bytes())
-    events = read_events(directory / "events.jsonl")
+    events = _events(directory / "events.jsonl")
     scenario = scenario_file.read(Path(settings["scenario"]))
     load, canary = _history(directory / "ledger.jsonl"), _history(directory / "canary.jsonl")
     both = _both(load, canary)
@@ -31,6 +40,9 @@ def judge_run(directory: Path) -> Run:
     restored = restoration["backup"] if restoration else None
 
     findings = checker.check(both, _survivors(directory), _state(directory))
+    if all(event.event != "run.end" for event in events):
+        why = (*findings.why_unknown, "The run was cut short: its end is not among its events.")
+        findings = msgspec.structs.replace(findings, why_unknown=why)
     rto = None if settings["response"] == "none" else measure.recovery(events, canary.dones, origin, findings.lost)
     rpo = measure.loss(both, findings.lost, events, restored, settings["response"], origin)
     window = measure.window(events)
@@ -80,6 +92,16 @@ def judge_run(directory: Path) -> Run:
     )
     record.write(run, directory / "run.json")
     return run
+
+
+def _events(path: Path) -> list[Event]:
+    try:
+        events = read_events(path)
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise UnreadableRun(f"{path} cannot be read ({error}), so nothing of that run can be judged.") from error
+    if not events:
+        raise UnreadableRun(f"{path} is empty: that run ended before it began, and there is nothing to judge.")
+    return events
 
 
 def _history(path: Path) -> History:

@@ -13,9 +13,6 @@ import msgspec
 GYM_DAY = Path(__file__).with_name("scenarios") / "gym-day.json"
 """The scenario that ships: a day at the gym."""
 
-GYM_DAY = Path(__file__).with_name("scenarios") / "gym-day.json"
-"""The scenario that ships: a day at the gym."""
-
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A piece of the file: frozen, and without room for a misspelt field."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -181,7 +182,7 @@ def test_a_repair_killed_half_way_is_made_good_by_any_restore(
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(delta, "exchange", lambda *arguments: honest(*arguments, die_after))
+        patched.setattr(delta, "exchange", functools.partial(honest, after_step=die_after))
         with pytest.raises(Killed):
             restore(engine, chain.store, str(chain.database), backup=chain.links[0].id, in_place=True)
     marked = swaps.interrupted(chain.database)

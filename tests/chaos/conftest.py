@@ -21,4 +21,5 @@ def stand(tmp_path: Path) -> Iterator[Stand]:
 @pytest.fixture
 def serving(stand: Stand) -> Stand:
     stand.serve()
+    stand.start_companion("scheduler")
     return stand

@@ -39,6 +39,7 @@ class Stand:
     directory: Path
     supervisor: subprocess.Popen[bytes] | None = None
     runners: list[subprocess.Popen[str]] = field(default_factory=list)
+    companion: subprocess.Popen[bytes] | None = None
 
     @property
     def target(self) -> Target:
@@ -106,6 +107,9 @@ class Stand:
         for runner in self.runners:
             with runner:
                 runner.kill()
+        if self.companion is not None:
+            self.companion.kill()
+            self.companion.wait()
         try:
             wait_until(lambda: not self.leases.paths())
         finally:
@@ -117,6 +121,19 @@ class Stand:
 
     def processes(self) -> dict[str, Identity]:
         return service.living(self.target.runtime)
+
+    def start_companion(self, name: str) -> None:
+        """A process beside the service runs and is published; it sleeps."""
+        self.companion = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        identity = Identity.of(self.companion.pid)
+        assert identity is not None
+        place = self.directory / "companions"
+        place.mkdir(exist_ok=True)
+        published = {name: {"pid": identity.pid, "start": identity.created_s}}
+        (place / "processes.json").write_text(json.dumps(published))
+
+    def companions(self) -> dict[str, Identity]:
+        return service.living(self.directory / "companions")
 
     def acknowledged(self) -> list[int]:
         return stand_in.acknowledged(self.database)
@@ -134,7 +151,8 @@ class Stand:
         return self.database.exists() and sqlite_process.check(self.database).sound
 
     def newest_is_whole(self) -> bool:
-        return self.object_of(NEWER).read_bytes() == hashlib.sha256(NEWER.encode()).digest() * 200
+        stored = self.object_of(NEWER)
+        return stored.exists() and stored.read_bytes() == hashlib.sha256(NEWER.encode()).digest() * 200
 
     def unbroken(self) -> bool:
         """Whether nothing of a fault is left: no lease, nothing stopped, nothing armed, nothing locked or damaged."""

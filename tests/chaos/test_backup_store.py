@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
-from chaos.backup_store import newest_backup
+from chaos.backup_store import DeleteStore, newest_backup
 from chaos.errors import NothingToBreak
 from chaos.fault import make
 from tests.chaos.stand import NEWER, OLDER, Stand
@@ -54,6 +55,25 @@ def test_staging_is_not_a_backup(stand: Stand) -> None:
     staged.parent.mkdir(parents=True)
     staged.touch()
     assert newest_backup(stand.target)[0] == NEWER
+
+
+def test_a_store_made_while_the_other_was_gone_is_kept_beside_it(stand: Stand) -> None:
+    store = stand.directory / "store"
+    with DeleteStore().inject(stand.target) as injection:
+        assert injection.proof is not None
+        assert injection.proof.details == {"objects": 6}
+        assert not store.exists()
+        store.mkdir()
+        (store / "new").touch()
+    assert stand.newest_is_whole()
+    (beside,) = stand.directory.glob("store.made-meanwhile-*")
+    assert (beside / "new").exists()
+
+
+def test_without_a_store_there_is_none_to_delete(stand: Stand) -> None:
+    shutil.rmtree(stand.directory / "store")
+    with pytest.raises(NothingToBreak, match="no store"), DeleteStore().inject(stand.target):
+        pass
 
 
 def _sha256(content: bytes) -> str:

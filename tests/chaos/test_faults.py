@@ -19,6 +19,7 @@ pytestmark = pytest.mark.processes
 EVERY: dict[str, dict[str, Any]] = {
     "kill-service": {},
     "kill-writer": {},
+    "kill-companion": {},
     "pause-service": {"seconds": 60},
     "kill-connections": {"seconds": 60, "rate": 0.5},
     "fail-in-transaction": {"seconds": 60, "rate": 0.5},
@@ -27,10 +28,12 @@ EVERY: dict[str, dict[str, Any]] = {
     "corrupt-wal": {},
     "delete-database": {},
     "corrupt-newest-backup": {},
+    "delete-store": {},
 }
 TYPED: tuple[Fault, ...] = (  # held to the protocol by the type checker
     process.KillService(),
     process.KillWriter(),
+    process.KillCompanion(),
     process.PauseService(),
     connections.KillConnections(),
     connections.FailInTransaction(),
@@ -39,10 +42,12 @@ TYPED: tuple[Fault, ...] = (  # held to the protocol by the type checker
     files.CorruptWal(),
     files.DeleteDatabase(),
     backup_store.CorruptNewestBackup(),
+    backup_store.DeleteStore(),
 )
 SYMPTOM: dict[str, Callable[[Stand], bool]] = {
     "kill-service": lambda stand: not stand.processes(),
     "kill-writer": lambda _: True,  # nobody can tell: it heals by itself, at once
+    "kill-companion": lambda stand: not stand.companions(),
     "pause-service": lambda stand: all(process.stopped for process in stand.processes().values()),
     "kill-connections": lambda stand: (stand.directory / "failpoints" / "kill-connections.json").exists(),
     "fail-in-transaction": lambda stand: (stand.directory / "failpoints" / "fail-in-transaction.json").exists(),
@@ -51,6 +56,7 @@ SYMPTOM: dict[str, Callable[[Stand], bool]] = {
     "corrupt-wal": lambda stand: not stand.processes(),
     "delete-database": lambda stand: not stand.database.exists(),
     "corrupt-newest-backup": lambda stand: not stand.newest_is_whole(),
+    "delete-store": lambda stand: not (stand.directory / "store").exists(),
 }
 PUTS_BACK = ("corrupt-database", "corrupt-wal", "delete-database")
 ENDS_THE_SERVICE = ("kill-service", "corrupt-wal")

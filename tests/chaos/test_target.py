@@ -144,3 +144,17 @@ def test_what_is_not_there_cannot_be_broken(stand: Stand, name: str, spoil: Call
         with pytest.raises(NothingToBreak, match=says):
             attempt()
     assert not stand.leases.paths()
+
+
+def test_a_companion_that_does_not_run_is_nothing_to_kill(stand: Stand) -> None:
+    stand.start_companion("scheduler")
+    with pytest.raises(NothingToBreak, match="No object-store runs"):
+        make("kill-companion", companion="object-store").plan(stand.target)
+
+
+def test_a_companion_whose_pid_is_somebody_elses_is_left_alone(stand: Stand) -> None:
+    stand.start_companion("scheduler")
+    published = stand.directory / "companions" / "processes.json"
+    published.write_text(json.dumps({"scheduler": {"pid": os.getpid(), "start": 1.0}}))
+    with pytest.raises(NotOurs):
+        make("kill-companion").plan(stand.target)

@@ -14,7 +14,7 @@ from ci import record
 from ci.journal import Event
 from ci.measure import Sample
 from ci.record import Result, Run
-from ci.verdict import judge_run
+from ci.verdict import UnreadableRun, judge_run
 from loadtests.generator import GeneratorSample
 from loadtests.history import History
 from loadtests.ledger import End, Invoke, User
@@ -317,6 +317,31 @@ def test_a_run_that_ended_before_its_baseline_is_unknown(directory: Path) -> Non
     run = judge_run(directory)
     assert run.baseline is None
     assert not_passed(run) == {"LOAD-USERS": "unknown"}
+
+
+def test_a_run_whose_end_is_missing_is_unknown(directory: Path) -> None:
+    """The runner was killed: what its files do not show may still have happened."""
+    edit(directory / "events.jsonl", without("run.end"))
+    run = judge_run(directory)
+    assert run.verdict == "unknown"
+    assert "cut short" in next(one.why for one in run.criteria if one.id == "LEDGER")
+
+
+def test_a_last_event_that_was_never_finished_is_left_out(directory: Path) -> None:
+    whole = judge_run(directory)
+    with (directory / "events.jsonl").open("ab") as file:
+        file.write(b'{"t":152.0,"wall":"2026')
+    assert judge_run(directory).criteria == whole.criteria
+
+
+@pytest.mark.parametrize("content", [b"", b'{"t":1', b"no event\n", b"\xff\n", None])
+def test_a_run_without_readable_events_is_refused_in_one_sentence(directory: Path, content: bytes | None) -> None:
+    (directory / "events.jsonl").unlink()
+    if content is not None:
+        (directory / "events.jsonl").write_bytes(content)
+    with pytest.raises(UnreadableRun, match=r"events\.jsonl .*judge") as caught:
+        judge_run(directory)
+    assert caught.value.exit_code == 3
 
 
 def test_an_acknowledged_write_that_was_tampered_with_fails(directory: Path) -> None:

@@ -186,10 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure backups side by side with the usual ways to copy a database.")
     parser.add_argument("--size-mb", type=int, default=1000, help="megabytes of the database (1000)")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
+    parser.add_argument("--tiring-gb", type=float, default=3, help="written first, more when cp is still lively (3)")
     given = parser.parse_args(arguments)
-    if given.size_mb < 1 or given.rounds < 1:
-        parser.error("--size-mb and --rounds are at least 1")
-    terms = Terms(given.size_mb, given.rounds)
+    if given.size_mb < 1 or given.rounds < 1 or given.tiring_gb < 0:
+        parser.error("--size-mb and --rounds are at least 1, --tiring-gb is not negative")
+    terms = Terms(given.size_mb, given.rounds, tiring_bytes=round(given.tiring_gb * 1e9))
     about = conditions(terms)
     rounds = measure(terms, lambda line: print(line, flush=True))
     about["regime of the disk"] = regime(rounds)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backups.addresses import engine_for, store_at
-from backups.backup import Kind, run_backup
+from backups.backup import run_backup
+from backups.manifest import Manifest
 from backups.restore import restore as restore_backup
 from backups.verify import verify as verify_backup
 
@@ -21,12 +22,14 @@ class Stored:
 
 def full(database: Path, store: Path, pace: int | None = None) -> Stored:
     """A full backup into the directory store, at most `pace` bytes a second."""
-    return _backup(database, store, "full", pace)
+    engine, there = engine_for(str(database)), store_at(str(store), make=True)
+    return _stored(run_backup(engine, str(database), there, kind="full", pace=pace, demonstration=True))
 
 
 def incremental(database: Path, store: Path) -> Stored:
     """An incremental backup on top of the newest in the store."""
-    return _backup(database, store, "incr", None)
+    engine, there = engine_for(str(database)), store_at(str(store))
+    return _stored(run_backup(engine, str(database), there, kind="incr", demonstration=True))
 
 
 def restore(store: Path, database: Path) -> None:
@@ -44,13 +47,5 @@ def verify(store: Path) -> bool:
     return verify_backup(store_at(str(store)), level=3).ok
 
 
-def _backup(database: Path, store: Path, kind: Kind, pace: int | None) -> Stored:
-    made = run_backup(
-        engine_for(str(database)),
-        str(database),
-        store_at(str(store), make=True),
-        kind=kind,
-        pace=pace,
-        demonstration=True,
-    )
-    return Stored(made.size_bytes, made.stored_bytes)
+def _stored(manifest: Manifest) -> Stored:
+    return Stored(manifest.size_bytes, manifest.stored_bytes)

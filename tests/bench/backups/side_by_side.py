@@ -176,7 +176,7 @@ def conditions(terms: Terms) -> dict[str, str]:
         "disk": f"tired: {terms.tiring_bytes / 1e9:.1f} GB written and synced before; nothing is deleted before the end",
         "store": "a directory on the database's own disk",
         "goals in seconds and MB/s": "are meant for 1000 MB",
-        "backup beside writes": f"at {PACE / 1e6:.0f} MB/s",
+        "backup beside writes": f"full, paced at {PACE / 1e6:.0f} MB/s",
         **machine.described(),
     }
 

@@ -47,7 +47,7 @@ def test_a_good_round_meets_every_goal() -> None:
         ("incremental", 2.2, "incremental to full backup"),
         ("restore", 12.1, "restore, checked, to first write"),
         ("repair", 4.1, "delta restore of 100 damaged pages"),
-        ("verify", 2.6, "verify, database bytes"),
+        ("verify", 2.6, "verify level 3, database bytes"),
         ("p99 beside ms", 10.1, "p99 of writes, beside to without"),
     ],
 )

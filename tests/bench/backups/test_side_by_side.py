@@ -90,19 +90,11 @@ def test_a_stall_is_felt_by_every_write_that_was_due_in_it(database: Path, tmp_p
 
 
 @pytest.mark.processes
-def test_a_round_measures_everything_the_engine_can_do_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_round_measures_everything_and_leaves_nothing(tmp_path: Path) -> None:
     terms = side_by_side.Terms(2, 1, tiring_bytes=0, writer_seconds=0.5, bench=tmp_path)
     said: list[str] = []
     rows, missing = judged(side_by_side.measure(terms, said.append))
-    assert {"full backup to cp", "restore, checked, to first write", "p99 of writes, beside to without"} <= {
-        row.name for row in rows
-    }
-    assert set(missing) <= {
-        "incremental backup",
-        "incremental, stored to full",
-        "incremental to full backup",
-        "delta restore of 100 damaged pages",
-    }
+    assert missing == []
     assert all(sample > 0 for row in rows for sample in row.samples)
     assert [path.name for path in (tmp_path / "backups").iterdir()] == ["events-1-2mb.db"]
     assert len(said) == 3

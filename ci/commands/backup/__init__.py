@@ -20,6 +20,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "Put the database back from a backup, falling back to an older one when the newest is bad.",
     ),
     "consolidate": ("making", "Put a chain together to a new full backup, without reading the database."),
+    "resync": ("keeping", "Copy to each store what it lacks and another one has, as after a store was away."),
     "pin": ("keeping", "Keep a backup whatever the rules say, or stop keeping it."),
     "keygen": ("keys", "Make an age identity: the key that opens backups, and the recipient that seals them."),
     "prove-key": ("keys", "Try whether the identities at hand open the backups there are."),

@@ -42,15 +42,15 @@ def keygen(file: Path) -> None:
 
 
 @click.command("prove-key")
-@options.store
+@options.stores
 @options.opening
 @options.as_json
-def prove_key(store: str, keyring: Keyring, as_json: bool) -> None:
+def prove_key(stores: tuple[str, ...], keyring: Keyring, as_json: bool) -> None:
     """Try whether the identities at hand open the backups there are. Exits with 1 when one of them stays shut."""
     from backups import catalogue as catalogues
-    from backups.addresses import store_at
+    from backups.addresses import stores_at
 
-    catalogue = catalogues.read(store_at(store))
+    catalogue = catalogues.read(stores_at(stores))
     envelopes = [entry.manifest.envelope for entry in catalogue.entries if entry.manifest and entry.manifest.envelope]
     tried = [
         (entry.id, keyring.prove(entry.manifest.envelope, others=envelopes) if entry.manifest.envelope else "")

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@options.store
+@options.stores
 @options.as_json
-def list_(store: str, as_json: bool) -> None:
+def list_(stores: tuple[str, ...], as_json: bool) -> None:
     """The backups in the store, newest first, and what is known of each."""
     from backups import catalogue as catalogues
-    from backups.addresses import store_at
+    from backups.addresses import stores_at
 
-    catalogue = catalogues.read(store_at(store))
+    catalogue = catalogues.read(stores_at(stores))
     entries = catalogue.entries[::-1]
     if as_json:
         backups = [facts_of(entry) for entry in entries]
@@ -38,9 +38,9 @@ def list_(store: str, as_json: bool) -> None:
 
 @click.command("show")
 @click.argument("backup", required=False)
-@options.store
+@options.stores
 @options.as_json
-def show(backup: str | None, store: str, as_json: bool) -> None:
+def show(backup: str | None, stores: tuple[str, ...], as_json: bool) -> None:
     """Everything that is known of one backup: what it is, what it builds on, and each look that was taken at it.
 
     BACKUP is an id; the newest one when left out.
@@ -48,11 +48,11 @@ def show(backup: str | None, store: str, as_json: bool) -> None:
     import msgspec
 
     from backups import catalogue as catalogues
-    from backups.addresses import store_at
+    from backups.addresses import stores_at
     from backups.errors import NoSuchBackup
     from ci.commands.backup.shown import say_rows
 
-    catalogue = catalogues.read(store_at(store))
+    catalogue = catalogues.read(stores_at(stores))
     entry = catalogue.find(backup) if backup else catalogue.newest
     if entry is None:
         raise NoSuchBackup(f"{catalogue.address} holds no backup yet; make one with: gymkhana backup run.")
@@ -76,10 +76,12 @@ def show(backup: str | None, store: str, as_json: bool) -> None:
 @click.argument("backup", required=False)
 @click.option("--all", "every", is_flag=True, help="Every backup in the store, not only the newest.")
 @click.option("--level", type=click.IntRange(0, 4), default=4, show_default=True, help="How thorough to be.")
-@options.store
+@options.stores
 @options.opening
 @options.as_json
-def verify(backup: str | None, every: bool, level: int, store: str, keyring: Keyring, as_json: bool) -> None:
+def verify(
+    backup: str | None, every: bool, level: int, stores: tuple[str, ...], keyring: Keyring, as_json: bool
+) -> None:
     """Prove a backup, as thoroughly as is asked for. Exits with 1 when one is bad.
 
     BACKUP is an id; the newest one when left out.
@@ -94,12 +96,12 @@ def verify(backup: str | None, every: bool, level: int, store: str, keyring: Key
     import msgspec
 
     from backups import catalogue as catalogues
-    from backups.addresses import store_at
+    from backups.addresses import stores_at
     from backups.verify import verify as look
 
     if backup and every:
         raise click.UsageError("Name one backup, or say --all, not both.")
-    place = store_at(store)
+    place = stores_at(stores)
     listed: list[str | None] = [entry.id for entry in catalogues.read(place).entries]
     wanted = listed if every and listed else [backup]
     with shown() as progress:

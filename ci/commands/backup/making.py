@@ -12,11 +12,12 @@ from ci.commands.backup.shown import facts_of, megabytes, position_text, say_jso
 if TYPE_CHECKING:
     from backups.keys import Keyring
     from backups.manifest import Manifest
+    from backups.store import Store
 
 
 @click.command("run")
 @options.database
-@options.store
+@options.stores
 @click.option(
     "--kind",
     type=click.Choice(["auto", "full", "incr"]),
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @options.as_json
 def run(
     database: str,
-    store: str,
+    stores: tuple[str, ...],
     kind: str,
     pace: float | None,
     demo: bool,
@@ -48,11 +49,11 @@ def run(
     """
     from typing import Literal, cast
 
-    from backups.addresses import engine_for, store_at
+    from backups.addresses import engine_for, stores_at
     from backups.backup import run_backup
 
     engine = engine_for(database, position_of=position)
-    place = store_at(store, make=True)
+    place = stores_at(stores, make=True)
     with shown() as progress:
         manifest = run_backup(
             engine,
@@ -64,25 +65,25 @@ def run(
             progress=progress,
             demonstration=demo,
         )
-    _say_made(manifest, store, keyring, as_json)
+    _say_made(manifest, place, keyring, as_json)
 
 
 @click.command("consolidate")
 @click.argument("backup", required=False)
-@options.store
+@options.stores
 @options.sealing
 @options.as_json
-def consolidate(backup: str | None, store: str, keyring: Keyring, as_json: bool) -> None:
+def consolidate(backup: str | None, stores: tuple[str, ...], keyring: Keyring, as_json: bool) -> None:
     """Put a chain together to a new full backup, without reading the database.
 
     BACKUP is an id; the newest one when left out. What is put together is read back and checked before it is listed.
     """
     from backups import catalogue as catalogues
-    from backups.addresses import engine_named, store_at
+    from backups.addresses import engine_named, stores_at
     from backups.consolidate import consolidate as put_together
     from backups.errors import NoSuchBackup
 
-    place = store_at(store)
+    place = stores_at(stores)
     catalogue = catalogues.read(place)
     entry = catalogue.find(backup) if backup else catalogue.newest
     if entry is None:
@@ -90,22 +91,24 @@ def consolidate(backup: str | None, store: str, keyring: Keyring, as_json: bool)
     engine = engine_named(entry.manifest.engine if entry.manifest else "sqlite")
     with shown() as progress:
         manifest = put_together(engine, place, entry.id, keyring=keyring, progress=progress)
-    _say_made(manifest, store, keyring, as_json)
+    _say_made(manifest, place, keyring, as_json)
 
 
-def _say_made(manifest: Manifest, store: str, keyring: Keyring, as_json: bool) -> None:
+def _say_made(manifest: Manifest, place: Store, keyring: Keyring, as_json: bool) -> None:
     """What the new backup is. With an identity at hand, a backup that it does not open is an error."""
     from backups import catalogue as catalogues
-    from backups.addresses import store_at
+    from backups.manifest import name_of
 
-    place = store_at(store)
     entry = catalogues.read(place).find(manifest.id)
+    held = [copy.address for copy in place.copies if copy.size(name_of(manifest.id)) is not None]
+    trouble = list(place.trouble)
     proven = manifest.envelope is not None and bool(keyring.identities)
     if proven:
         keyring.opened(manifest.envelope)
     sealed = "no" if manifest.envelope is None else "proven to open" if proven else "yes, not proven to open"
     if as_json:
-        say_json({**facts_of(entry), "store": place.address, "key_proven": proven if manifest.envelope else None})
+        known = {"key_proven": proven if manifest.envelope else None, "stores": held, "trouble": trouble}
+        say_json({**facts_of(entry), "store": place.address, **known})
         return
     grown = f", on {manifest.parent}" if manifest.parent else ""
     say_rows(
@@ -113,10 +116,12 @@ def _say_made(manifest: Manifest, store: str, keyring: Keyring, as_json: bool) -
         ("taken", manifest.taken),
         ("database", f"{manifest.database}, {megabytes(manifest.size_bytes)}, {manifest.facts.rows} rows"),
         ("position", position_text(manifest.facts.position)),
-        ("stored", f"{megabytes(manifest.stored_bytes)} in {place.address}"),
+        ("stored", f"{megabytes(manifest.stored_bytes)} in {' and '.join(held)}"),
         ("sealed", sealed),
         ("took", f"{manifest.seconds:.1f} s"),
     )
+    for sentence in trouble:
+        click.echo(f"WITHOUT ONE OF ITS STORES: {sentence}", err=True)
     violations = manifest.facts.foreign_key_violations
     if violations:
         click.echo(f"The database itself has {violations} foreign key violations; the backup keeps them as they are.")

@@ -29,14 +29,17 @@ def database(function: Command) -> Command:
     )(function)
 
 
-def store(function: Command) -> Command:
-    """`--store`."""
+def stores(function: Command) -> Command:
+    """`--store`, as `stores`: one address or several."""
     return click.option(
         "--store",
+        "stores",
         metavar="STORE",
+        multiple=True,
         envvar="GYM_STORE",
-        default="var/backups",
-        help="The store that holds the backups.  [default: GYM_STORE, or var/backups]",
+        default=("var/backups",),
+        help="A store that holds the backups: a directory, s3://, gs:// or az://; more than one mirror each other.  "
+        "[default: GYM_STORE, or var/backups]",
     )(function)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("restore")
 @options.database
-@options.store
+@options.stores
 @click.option("--backup", metavar="ID", help="This backup and no other.  [default: the newest good one]")
 @click.option("--to", metavar="PATH", help="Restore to this place instead of over the database.")
 @click.option(
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @options.as_json
 def restore(
     database: str,
-    store: str,
+    stores: tuple[str, ...],
     backup: str | None,
     to: str | None,
     in_place: bool,
@@ -48,14 +48,14 @@ def restore(
       gymkhana backup restore --dry-run
       gymkhana backup restore --to /tmp/look.db
     """
-    from backups.addresses import engine_for, store_at
+    from backups.addresses import engine_for, stores_at
     from backups.restoration import as_json as plain
     from backups.restore import plan_restore
     from backups.restore import restore as bring_back
 
     target = to or database
     engine = engine_for(target)
-    place = store_at(store)
+    place = stores_at(stores)
     plan = plan_restore(engine, place, target, backup=backup, in_place=in_place)
     if dry_run:
         if as_json:

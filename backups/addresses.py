@@ -35,8 +35,8 @@ def store_at(address: str, *, make: bool = False) -> Store:
     A directory's path, `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=us-east-1`, `gs://bucket/prefix`,
     `az://container/prefix`. Credentials are the environment's (AWS_ACCESS_KEY_ID and its like), never a part of the address.
     """
-    scheme, _, rest = address.partition("://")
-    if not rest:
+    scheme = address.partition("://")[0]
+    if "://" not in address:
         return DirectoryStore(Path(address), make=make)
     if scheme in ("s3", "gs", "az"):
         from backups.buckets import bucket_at

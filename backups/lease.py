@@ -179,7 +179,7 @@ def _kept(cell: Cell, name: str, taken: tuple[Leased, Seen], lease_s: float) -> 
             except BackupError:
                 continue  # The store is away for a moment; the next renewal may reach it in time.
 
-    keeper = threading.Thread(target=renew, daemon=True)
+    keeper = threading.Thread(target=renew, name="lease", daemon=True)
     keeper.start()
     try:
         yield lost.is_set

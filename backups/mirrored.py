@@ -61,7 +61,7 @@ class MirroredStore:
     @property
     def trouble(self) -> tuple[str, ...]:
         """A sentence for each store that is away: it holds nothing of what was written since."""
-        return tuple(f"{address} is away: {why}" for address, why in self._away.items())
+        return tuple(why if address in why else f"{address}: {why}" for address, why in self._away.items())
 
     def create(self, name: str, chunks: Iterable[bytes]) -> int:
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:

@@ -167,11 +167,16 @@ class ObjectStore:
                 raise StoreUnusable(f"There is no bucket at {self._address}; make it, or name another.") from error
             raise ObjectMissing(f"{name} is not in {self._address}.") from error
         except (refusals.PermissionDeniedError, refusals.UnauthenticatedError) as error:
-            raise StoreUnusable(
-                f"{self._address} refuses the credentials that the environment has for it; look at them there."
-            ) from error
+            raise self._denied() from error
         except refusals.BaseError as error:
+            if any(f"status code: {code}" in str(error) for code in (401, 403)):  # a listing's refusal comes like this
+                raise self._denied() from error
             raise StoreError(f"{self._address} failed {doing} it: {_reason(error)}; is it reachable?") from error
+
+    def _denied(self) -> StoreUnusable:
+        return StoreUnusable(
+            f"{self._address} refuses the credentials that the environment has for it; look at them there."
+        )
 
 
 class _Counted:

@@ -13,7 +13,8 @@ from ci.loopback import HOST, free_ports
 
 BUCKET = "drill"
 PROBE = "ready"
-READY_TIMEOUT_S = 20.0
+GRPC_ABOVE = 10_000
+READY_TIMEOUT_S = 40.0
 _SERVERS = ("master", "volume", "filer", "s3", "admin")
 
 
@@ -49,7 +50,8 @@ class ObjectServer:
         return (
             _program(), "-logtostderr=true", "mini", f"-dir={self.directory}", f"-bucket={BUCKET}",
             f"-ip={HOST}", f"-ip.bind={HOST}", "-webdav=false", "-admin.ui=false", "-s3.iam=false",
-            "-s3.port.iceberg=0", "-master.telemetry=false", f"-filer.localSocket={self.directory / 'filer.sock'}",
+            "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
+            f"-filer.localSocket={self.directory / 'filer.sock'}",
             *(f"-{name.replace('.grpc', '')}.port{'.grpc' if name.endswith('.grpc') else ''}={port}"
               for name, port in self.ports.items()),
         )  # fmt: skip
@@ -90,8 +92,9 @@ class ObjectServer:
 
 
 def _ports() -> dict[str, int]:
-    names = [f"{server}{kind}" for server in _SERVERS for kind in ("", ".grpc")]
-    return dict(zip(names, free_ports(len(names)), strict=True))
+    """A port for each, and its second one where the servers take it to be unless they are told: ten thousand above."""
+    ports = dict(zip(_SERVERS, free_ports(len(_SERVERS), apart=GRPC_ABOVE), strict=True))
+    return ports | {f"{server}.grpc": port + GRPC_ABOVE for server, port in ports.items()}
 
 
 def _program() -> str:

@@ -25,7 +25,7 @@ def try_wrong_key(guard: Guard, journal: Journal) -> None:
     """A restore with an identity that opens nothing: it is refused, and nothing in the database's directory changes."""
     before = _content(guard.stand.database.parent)
     words = ["backup", "restore", *guard.database(), *guard.stores(), *guard.opening("wrong"), "--yes", "--json"]
-    told = _refusal(guard.stand.run_tool(*words, expect=(0, 1)))
+    told = _refusal(guard.stand.run_tool(*words, expect=(0, 1, 2)))
     untouched = _content(guard.stand.database.parent) == before
     journal.emit("key.refused", f"With the wrong key: {told['message']}", untouched=untouched, kind=told["kind"],
                  said=told["message"])  # fmt: skip

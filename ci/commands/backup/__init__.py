@@ -20,6 +20,14 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "Put the database back from a backup, falling back to an older one when the newest is bad.",
     ),
     "consolidate": ("making", "Put a chain together to a new full backup, without reading the database."),
+    "status": (
+        "keeping",
+        "Say whether the backups are all right, whoever forgot to make them.",
+    ),
+    "prune": (
+        "keeping",
+        "Delete what no rule keeps, marked first and deleted later.",
+    ),
     "resync": ("keeping", "Copy to each store what it lacks and another one has, as after a store was away."),
     "pin": ("keeping", "Keep a backup whatever the rules say, or stop keeping it."),
     "keygen": ("keys", "Make an age identity: the key that opens backups, and the recipient that seals them."),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="All of it, or what changed since the newest good backup; auto does the second where it can.",
 )
+@click.option("--if-due", metavar="CRON", help="Only when none was made since this came up (UTC): 0 2 * * *.")
 @click.option("--pace", type=click.FloatRange(1), metavar="MB/S", help="Read no faster than this.  [default: unpaced]")
 @click.option("--demo", is_flag=True, envvar="GYM_STORE_DEMO", help="Allow a store on the database's own disk.")
 @options.position
@@ -34,6 +35,7 @@ def run(
     database: str,
     stores: tuple[str, ...],
     kind: str,
+    if_due: str | None,
     pace: float | None,
     demo: bool,
     position: str,
@@ -49,11 +51,20 @@ def run(
     """
     from typing import Literal, cast
 
+    from backups import catalogue as catalogues
     from backups.addresses import engine_for, stores_at
     from backups.backup import run_backup
+    from backups.clock import SYSTEM, rfc3339
+    from backups.schedule import due_by_cron
 
     engine = engine_for(database, position_of=position)
     place = stores_at(stores, make=True)
+    if if_due is not None:
+        due = due_by_cron(catalogues.read(place).entries, if_due, SYSTEM.now())
+        if not due.now:
+            known = {"made": False, "why": due.why, "next": rfc3339(due.next)}
+            say_json(known) if as_json else click.echo(f"No backup is due: {due.why}.")
+            return
     with shown() as progress:
         manifest = run_backup(
             engine,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ def say_rows(*rows: tuple[str, str]) -> None:
         click.echo(f"{name:<{width}}  {value}")
 
 
-def say_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def say_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """A head and its rows, each column as wide as its widest cell."""
     widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
     for line in (head, *rows):

@@ -188,7 +188,7 @@ class _Work:
         plan: RestorePlan,
         attempt: Callable[[RestorePlan, StoredChain], _Made],
     ) -> tuple[RestorePlan, StoredChain, _Made]:
-        with self.timed("decide", plan.backup):
+        with self.timed("open", plan.backup):
             chain = self.open(source, catalogue, plan)
         plan.build.unlink(missing_ok=True)  # What a killed restore left, or a copy that was no good.
         return plan, chain, attempt(plan, chain)

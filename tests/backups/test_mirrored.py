@@ -18,6 +18,8 @@ from backups.sqlite import SqliteEngine
 from backups.verify import verify
 from tests.backups import databases
 
+pytestmark = pytest.mark.processes
+
 
 class Fickle(DirectoryStore):
     """A store that can go away and come back."""

@@ -1,31 +1,38 @@
-"""Making one backup: snapshot, pack, publish, and the manifest last.
+"""Making one backup: read the database once, store what is new in it, and publish the manifest last.
 
-    database --agent--> scratch file --zstd, BLAKE3--> objects/<id>/...  then  manifests/<id>.json
+    database --agent--> blocks --hash every unit, compare with the parent--> packs --> index --> manifests/<id>.json
 
 Until the manifest has its name there is no backup, whatever lies in the store; from then on there is a whole one.
 """
 
 from __future__ import annotations
 
-import platform
-import secrets
-import socket
-from contextlib import ExitStack
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from backups import catalogue as catalogues
-from backups import disk, packing
+from backups import consolidate, disk, lock, parents
 from backups import manifest as manifests
 from backups.catalogue import Catalogue
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.engine import Engine
-from backups.manifest import BackupId, Manifest, Predecessor
+from backups.errors import BackupError, NoParent
+from backups.imaging import Pace, store_image
+from backups.keys import Keyring
+from backups.manifest import FULL, INCREMENTAL, BackupId, LogSpan, Manifest
+from backups.packs import Writer
+from backups.parents import Parent
 from backups.progress import Progress, silent
+from backups.publishing import boot_id, host, new_id, predecessor, publish, versions
 from backups.separation import require_separation
 from backups.store import Store
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+Kind = Literal["auto", "full", "incr"]
+LogPosition = tuple[str, int]
+"""A generation of shipped log, and the newest segment of it that is durable in the store."""
 
 
 def run_backup(
@@ -33,6 +40,10 @@ def run_backup(
     database: str,
     store: Store,
     *,
+    kind: Kind = "auto",
+    keyring: Keyring | None = None,
+    pace: int | None = None,
+    log: Callable[[], LogPosition | None] | None = None,
     progress: Progress = silent,
     demonstration: bool = False,
     clock: Clock = SYSTEM,
@@ -40,62 +51,149 @@ def run_backup(
 ) -> Manifest:
     """Back the database up, and return the manifest, which is durable in the store by then.
 
-    Raises a BackupError when that was not possible: then no new backup is listed, what was half written is removed (by the
-    next run, if this process was killed), and every older backup is untouched. `demonstration` allows a store that shares
-    the database's disk or directory.
+    `auto` stores what changed since the newest good backup of this database, or all of it when there is none; a chain that
+    has become too long is put together to a synthetic full backup first. `pace` limits the reading to so many bytes a
+    second. `log` tells how far the shipped log has come; it is asked before the snapshot and after it.
+
+    Raises a BackupError when no backup was possible: then no new one is listed, what was half written is removed (by the
+    next run, if this process was killed), and every older backup is untouched. NoParent is raised when `incr` was asked for
+    and there is nothing to build on. `demonstration` allows a store that shares the database's disk or directory.
     """
     path = engine.path_of(database)
     size_bytes = engine.size_bytes(path)
     if store.local is not None and not demonstration:
         require_separation(path, store.local)
-    with store.exclusive(f"backup of {path}"), store.scratch("snapshot") as scratch, ExitStack() as undo:
-        began, began_t = clock.now(), clock.monotonic()
-        catalogue = catalogues.read(store)
-        sequence = 1 + (catalogue.newest.sequence if catalogue.newest else 0)
-        _sweep_unfinished(store, sequence)
-        # The copy, and as much again at half the size: most databases compress better, and running full is survived.
-        disk.require_room(scratch, size_bytes + size_bytes // 2, f"a backup of {path}", free_bytes)
-        copy = scratch / "database"
-        snapshot = engine.snapshot(path, copy, progress)
-        backup_id = str(BackupId.new(began, sequence, "full", engine.kind, secrets.token_hex(2)))
-        file_name = f"objects/{backup_id}/database.zst"
-        packed = packing.pack(store, copy, file_name, progress)
-        undo.callback(store.delete, file_name)
-        manifest = Manifest(
-            id=backup_id,
-            kind="full",
-            engine=engine.kind,
-            database=str(path),
-            parent=None,
-            previous=_predecessor(catalogue),
-            taken=rfc3339(began + timedelta(seconds=snapshot.taken_t - began_t)),
-            taken_t=snapshot.taken_t,
-            seconds=clock.monotonic() - began_t,
-            boot=_BOOT_ID.read_text().strip(),
-            host=socket.gethostname(),
-            files=(packed,),
-            facts=snapshot.facts,
-            versions={"python": platform.python_version(), engine.kind: snapshot.facts.engine_version},
+    with store.exclusive(f"backup of {path}"), lock.hold(restore_lock_of(path), f"backup of {path}", shared=True):
+        run = _Run(
+            engine, path, store, keyring or Keyring.plain(), Pace(pace), log, progress, clock, size_bytes, free_bytes
         )
-        store.create(manifests.name_of(backup_id), (manifests.encode(manifest),))
-        undo.pop_all()
-    return manifest
+        return run.backup(kind)
 
 
-def _predecessor(catalogue: Catalogue) -> Predecessor | None:
-    newest = catalogue.newest
-    if newest is None or newest.fingerprint is None:
-        return None
-    return Predecessor(newest.id, newest.fingerprint)
+def restore_lock_of(database: Path) -> Path:
+    """The lock that a restore of this database holds alone, and every backup of it together with other backups."""
+    return database.with_name(f"{database.name}.restore-lock")
 
 
-def _sweep_unfinished(store: Store, next_sequence: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    engine: Engine
+    path: Path
+    store: Store
+    keyring: Keyring
+    pace: Pace
+    log: Callable[[], LogPosition | None] | None
+    progress: Progress
+    clock: Clock
+    size_bytes: int
+    free_bytes: disk.FreeBytes
+
+    def backup(self, kind: Kind) -> Manifest:
+        began, began_t = self.clock.now(), self.clock.monotonic()
+        catalogue = catalogues.read(self.store)
+        _sweep_unfinished(self.store, catalogue)
+        parent = None if kind == FULL else self.parent(catalogue, required=kind == INCREMENTAL)
+        if parent is not None and parent.full:
+            catalogue, parent = self.consolidated(catalogue, parent)
+        self.require_room(parent)
+        before = self.log_position()
+        with self.engine.snapshot(self.path) as reading:
+            if parent is not None and parent.table.manifest.unit_bytes != reading.unit_bytes:
+                self.refuse_unfit(parent, kind)
+                parent = None
+            written = INCREMENTAL if parent else FULL
+            backup_id = new_id(catalogue, began, written, self.engine.kind)
+            sealer, envelope = self.keyring.new(backup_id)
+            keys = self.keyring.keys_of(envelope)
+            with Writer(self.store, backup_id, sealer, keys.index_sealer(backup_id)) as writer:
+                table = parent.table if parent else None
+                image = store_image(reading, writer, table, keys.hash_key, pace=self.pace, progress=self.progress)
+                facts = reading.facts()
+                manifest = Manifest(
+                    id=backup_id,
+                    kind=written,
+                    engine=self.engine.kind,
+                    database=str(self.path),
+                    parent=parent.table.manifest.id if parent else None,
+                    previous=predecessor(catalogue),
+                    taken=rfc3339(began + timedelta(seconds=reading.taken_t - began_t)),
+                    taken_t=reading.taken_t,
+                    seconds=self.clock.monotonic() - began_t,
+                    boot=boot_id(),
+                    host=host(),
+                    unit_bytes=reading.unit_bytes,
+                    units=image.units,
+                    stored_units=len(image.table.units),
+                    root=image.root,
+                    chain_length=parent.table.manifest.chain_length + 1 if parent else 0,
+                    packs=image.packs,
+                    index=image.index,
+                    codec=manifests.CODEC,
+                    facts=facts,
+                    versions=versions(self.engine.kind, facts),
+                    log=self.span_since(before),
+                    envelope=envelope,
+                )
+                return publish(self.store, manifest, keys, writer)
+
+    def parent(self, catalogue: Catalogue, *, required: bool) -> Parent | None:
+        """What to build on, None when there is nothing; raises NoParent, with the reason, when there has to be."""
+        try:
+            return parents.choose(self.store, catalogue, self.engine.kind, self.path, self.keyring)
+        except NoParent:
+            if required:
+                raise
+            return None
+
+    def consolidated(self, catalogue: Catalogue, parent: Parent) -> tuple[Catalogue, Parent | None]:
+        """A new chain to build on, put together from the full-grown one; none when that cannot be read from here."""
+        try:
+            consolidate.consolidate_locked(
+                self.engine, self.store, catalogue, parent.table.manifest.id, self.keyring, self.progress, self.clock
+            )
+        except BackupError:
+            # Damaged, or no identity at hand: the database itself is the better source then.
+            return catalogue, None
+        catalogue = catalogues.read(self.store)
+        return catalogue, self.parent(catalogue, required=False)
+
+    def refuse_unfit(self, parent: Parent, kind: Kind) -> None:
+        if kind == INCREMENTAL:
+            raise NoParent(
+                f"The page size of {self.path} is no longer that of {parent.table.manifest.id}: make a full backup."
+            )
+
+    def require_room(self, parent: Parent | None) -> None:
+        """Half the size for a full backup: most databases compress better, and running full is survived."""
+        if self.store.local is not None:
+            need_bytes = self.size_bytes // (16 if parent else 2)
+            disk.require_room(self.store.local, need_bytes, f"a backup of {self.path}", self.free_bytes)
+
+    def log_position(self) -> LogPosition | None:
+        return self.log() if self.log else None
+
+    def span_since(self, before: LogPosition | None) -> LogSpan | None:
+        """Where the backup lies in the shipped log; nowhere, when a new generation began meanwhile."""
+        if before is None:
+            return None
+        try:
+            after = self.log_position()
+        except BackupError:
+            after = None
+        if after is not None and after[0] != before[0]:
+            return None
+        return LogSpan(before[0], before[1], after[1] if after else None)
+
+
+def _sweep_unfinished(store: Store, catalogue: Catalogue) -> None:
     """Delete the objects of a run that was killed before its manifest.
 
     Such a run had the sequence that is now the next one. Objects of lower sequences without a manifest are left alone: their
     manifest was there once, and losing it is no reason to destroy the rest.
     """
-    for stored in store.list("objects/"):
-        owner = BackupId.read(stored.name.split("/")[1])
-        if owner is not None and owner.sequence >= next_sequence:
-            store.delete(stored.name)
+    newest = catalogue.newest.sequence if catalogue.newest else 0
+    for staged in catalogue.staging:
+        owner = BackupId.read(staged)
+        if owner is not None and owner.sequence > newest:
+            for stored in store.list(f"objects/{staged}/"):
+                store.delete(stored.name)

@@ -1,20 +1,22 @@
 """Which backups exist, which are complete, and which are known to be good or bad: read from the store alone, every time.
 
-Objects without a manifest are not backups. A manifest that cannot be read is one all the same: a bad one, listed with the
-reason, so that nobody mistakes its absence for health.
+Objects without a manifest are not backups. A manifest that cannot be read is one all the same: a suspect one, listed with
+the reason, so that nobody mistakes its absence for health. A backup is no better than the ones it builds on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from backups import manifest as manifests
+from backups import marks
 from backups import store as stores
 from backups import verification as verifications
 from backups.clock import parse
 from backups.errors import Damaged, NoSuchBackup, StoreError
+from backups.keys import Envelope
 from backups.manifest import BackupId, Manifest
 from backups.store import Store, StoredObject
 from backups.verification import Verification
@@ -24,7 +26,9 @@ from backups.verification import Verification
 class Entry:
     """One backup as the store shows it: its manifest if that can be read, and the looks taken at it, oldest first.
 
-    `flaw` is what is wrong with it as it lies there, empty when nothing is; `fingerprint` is the hash of its manifest.
+    `flaw` is what is wrong with it as it lies there, `chain_fault` what is wrong with a backup it builds on; empty when
+    nothing is. `content` are the bytes of its manifest, and `fingerprint` is their hash. A pinned backup is to be kept,
+    an expired one is about to be deleted.
     """
 
     id: str
@@ -33,21 +37,51 @@ class Entry:
     manifest: Manifest | None = None
     flaw: str = ""
     verifications: tuple[Verification, ...] = ()
+    chain_fault: str = ""
+    pinned: bool = False
+    expired: bool = False
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def kind(self) -> str:
+        """`full` or `incr`, as its name tells."""
+        backup_id = BackupId.read(self.id)
+        assert backup_id is not None
+        return backup_id.kind
+
+    @property
+    def parent(self) -> str | None:
+        """The backup that it builds on; None for a full one, and for one whose manifest is unreadable."""
+        return self.manifest.parent if self.manifest else None
 
     @property
     def fault(self) -> str:
-        """Why it cannot be used: its flaw, or what the latest look at it found; empty when nothing speaks against it."""
-        if self.flaw or not self.verifications or self.verifications[-1].ok:
+        """Why it cannot be used: its own fault, or that of its chain; empty when nothing speaks against it."""
+        return self.own_fault or self.chain_fault
+
+    @property
+    def own_fault(self) -> str:
+        """Its flaw, or what a look at it found and no look as thorough has found mended since."""
+        if self.flaw:
             return self.flaw
-        look = self.verifications[-1]
-        return f"It failed its verification of {look.at}: {' '.join(look.findings)}"
+        look = verifications.standing_refusal(self.verifications)
+        return f"It failed its verification of {look.at}: {' '.join(look.findings)}" if look else ""
+
+    @property
+    def level(self) -> int:
+        """The most thorough look that found it good, -1 when there was none; meaningless for a suspect one."""
+        return max((look.level for look in self.verifications if look.ok), default=-1)
 
     @property
     def state(self) -> str:
-        """`bad`, `verified` (the latest look at it found nothing) or `complete` (not looked at)."""
+        """`suspect`, `expired`, `rehearsed` (a service ran on it), `verified` (every byte was read) or `complete`."""
         if self.fault:
-            return "bad"
-        return "verified" if self.verifications else "complete"
+            return "suspect"
+        if self.expired:
+            return "expired"
+        if self.level >= verifications.REHEARSED:
+            return "rehearsed"
+        return "verified" if self.level >= verifications.VERIFIED else "complete"
 
     @property
     def taken(self) -> datetime:
@@ -61,15 +95,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All backups of a store, oldest first by sequence; the clock has no say in the order."""
+    """All backups of a store, oldest first by sequence; the clock has no say in the order.
+
+    `staging` are the ids under which objects lie without a manifest: a run under way, or what a killed one left.
+    """
 
     address: str
     entries: tuple[Entry, ...]
+    staging: tuple[str, ...] = ()
 
     @property
     def newest(self) -> Entry | None:
         """The one of the highest sequence, good or bad."""
         return self.entries[-1] if self.entries else None
+
+    @property
+    def envelopes(self) -> tuple[Envelope, ...]:
+        """The envelopes of all backups, by which a rotated key is told from a wrong one."""
+        return tuple(entry.manifest.envelope for entry in self.entries if entry.manifest and entry.manifest.envelope)
 
     def find(self, backup_id: str) -> Entry:
         """The backup of that id. Raises NoSuchBackup."""
@@ -84,13 +127,38 @@ def read(store: Store) -> Catalogue:
     listed = store.list(manifests.PREFIX)
     sizes = {stored.name: stored.size_bytes for stored in store.list("objects/")}
     records = _records(store, listed)
+    pinned, expired = marks.pinned(store, listed), marks.expired(listed)
     entries = [
-        _entry(store, backup_id, sizes, records.get(str(backup_id), ()))
+        replace(
+            _entry(store, backup_id, sizes, records.get(str(backup_id), ())),
+            pinned=str(backup_id) in pinned,
+            expired=str(backup_id) in expired,
+        )
         for stored in listed
         if (backup_id := manifests.id_in(stored.name))
     ]
     entries.sort(key=lambda entry: (entry.sequence, entry.id))
-    return Catalogue(store.address, tuple(_with_broken_links(entries)))
+    linked = with_chain_faults(_with_broken_links(entries))
+    return Catalogue(store.address, linked, _staging(sizes, linked))
+
+
+def with_chain_faults(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The entries, those marked whose parent is missing or not good. A parent always comes before its children."""
+    judged: dict[str, Entry] = {}
+    for entry in entries:
+        judged[entry.id] = replace(entry, chain_fault=_chain_fault(entry, judged))
+    return tuple(judged.values())
+
+
+def _chain_fault(entry: Entry, before: Mapping[str, Entry]) -> str:
+    if entry.parent is None:
+        return ""
+    parent = before.get(entry.parent)
+    if parent is None:
+        return f"Its parent {entry.parent} is missing."
+    if parent.chain_fault:
+        return parent.chain_fault.replace("Its parent ", "Its ancestor ", 1)
+    return f"Its parent {parent.id} is not good: {parent.own_fault}" if parent.own_fault else ""
 
 
 def _entry(store: Store, backup_id: BackupId, sizes: dict[str, int], looks: tuple[Verification, ...]) -> Entry:
@@ -99,7 +167,7 @@ def _entry(store: Store, backup_id: BackupId, sizes: dict[str, int], looks: tupl
         content = stores.read(store, manifests.name_of(entry.id))
     except StoreError as error:
         return replace(entry, flaw=f"Its manifest cannot be read: {error}")
-    entry = replace(entry, fingerprint=manifests.fingerprint(content))
+    entry = replace(entry, fingerprint=manifests.fingerprint(content), content=content)
     try:
         manifest = manifests.decode(entry.id, content)
     except Damaged as error:
@@ -108,11 +176,11 @@ def _entry(store: Store, backup_id: BackupId, sizes: dict[str, int], looks: tupl
 
 
 def _incomplete(manifest: Manifest, sizes: dict[str, int]) -> str:
-    for file in manifest.files:
-        if file.name not in sizes:
-            return f"Its object {file.name} is missing."
-        if sizes[file.name] != file.stored_bytes:
-            return f"Its object {file.name} has {sizes[file.name]} bytes, and {file.stored_bytes} were stored."
+    for stored in manifest.objects:
+        if stored.name not in sizes:
+            return f"Its object {stored.name} is missing."
+        if sizes[stored.name] != stored.stored_bytes:
+            return f"Its object {stored.name} has {sizes[stored.name]} bytes, and {stored.stored_bytes} were stored."
     return ""
 
 
@@ -129,6 +197,12 @@ def _with_broken_links(entries: list[Entry]) -> Iterator[Entry]:
             yield replace(entry, flaw="Its manifest is not the one that the backup after it recorded.")
         else:
             yield entry
+
+
+def _staging(sizes: Mapping[str, int], entries: Iterable[Entry]) -> tuple[str, ...]:
+    published = {entry.id for entry in entries}
+    owners = {name.split("/")[1] for name in sizes}
+    return tuple(sorted(owner for owner in owners - published if BackupId.read(owner) is not None))
 
 
 def _records(store: Store, listed: tuple[StoredObject, ...]) -> dict[str, tuple[Verification, ...]]:

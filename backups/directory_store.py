@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from backups import disk, lock, staging
-from backups.errors import NameTaken, ObjectMissing, StoreUnusable
+from backups.errors import NameTaken, ObjectMissing, StoreError, StoreUnusable
 from backups.store import StoredObject, checked_name
 
 
@@ -55,6 +55,18 @@ class DirectoryStore:
                 return self._path(name).open("rb")
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise ObjectMissing(f"{name} is not in {self._root}.") from error
+
+    def fetch(self, name: str, offset: int, size: int) -> bytes:
+        with self.open(name) as source, disk.plainly(f"reading {name} from {self._root}"):
+            source.seek(offset)
+            content = source.read(size)
+        if len(content) != size:
+            raise StoreError(f"{name} in {self._root} is cut short: it has no byte {offset + len(content)}.")
+        return content
+
+    @contextmanager
+    def shared(self, purpose: str) -> Iterator[None]:
+        yield
 
     def list(self, prefix: str = "") -> tuple[StoredObject, ...]:
         if not self._root.exists():

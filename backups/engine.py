@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -11,12 +12,26 @@ from backups.holders import Holder
 from backups.progress import Progress, silent
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a snapshot shows: every commit acknowledged before `taken_t` (monotonic seconds) is in it."""
+class Reading(Protocol):
+    """A consistent image of a running database, read once from front to back.
 
-    facts: Facts
-    taken_t: float
+    It is `units` pages of `unit_bytes`; every commit acknowledged before `taken_t` (monotonic seconds) is in it.
+    """
+
+    @property
+    def unit_bytes(self) -> int: ...
+
+    @property
+    def units(self) -> int: ...
+
+    @property
+    def taken_t(self) -> float: ...
+
+    def blocks(self) -> Iterator[bytes]:
+        """The image in order, in blocks that are multiples of the unit."""
+
+    def facts(self) -> Facts:
+        """The facts, once the blocks are read. Raises DatabaseDamaged when the engine's own check failed."""
 
 
 class Engine(Protocol):
@@ -36,11 +51,10 @@ class Engine(Protocol):
     def size_bytes(self, database: Path) -> int:
         """Room that a copy needs, at most. Raises NoSuchDatabase when there is nothing there."""
 
-    def snapshot(self, database: Path, into: Path, progress: Progress = silent) -> Snapshot:
-        """Write a consistent copy of the running database to the new file `into`, checked by the engine's own means.
+    def snapshot(self, database: Path, progress: Progress = silent) -> AbstractContextManager[Reading]:
+        """A consistent image of the running database, with the facts read in the same transaction.
 
-        The facts are those of the database itself, read in the same transaction as the copy: a copy that misses something
-        differs from them. Raises NoSuchDatabase, NotADatabase, DatabaseDamaged, Busy or NoSpace; `into` is then junk.
+        Raises NoSuchDatabase, NotADatabase, DatabaseDamaged, Busy or NoSpace.
         """
 
     def check(self, copy: Path, facts: Facts, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:

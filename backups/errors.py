@@ -77,5 +77,25 @@ class Damaged(BackupError):
     """One backup is not what its manifest says, or has no readable manifest."""
 
 
+class NoParent(BackupError):
+    """There is no backup that an incremental one could build on; the sentence says why."""
+
+
 class NothingToRestore(BackupError):
     """No backup in the store can be used for this; the sentence says why of each."""
+
+
+class KeyUnusable(UsageError):
+    """A key file, or a key, is not what it is given as: unreadable, open to others, or of a kind not known here."""
+
+
+class KeyMissing(UsageError):
+    """The backup is sealed, and no key is at hand that could open it."""
+
+
+class WrongKey(UsageError):
+    """The keys at hand are good keys, and none of them ever opened this backup."""
+
+
+class KeyRotated(UsageError):
+    """The keys at hand open other backups of the same store: this one was sealed to the keys used before or since."""

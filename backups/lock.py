@@ -32,12 +32,13 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def hold(path: Path, purpose: str) -> Iterator[None]:
+def hold(path: Path, purpose: str, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock file `path` for the block; it is gone again afterwards.
 
-    Raises Locked at once, naming the holder, when another process or another thread has it.
+    Any number may hold it `shared`, and nobody else then. Raises Locked at once, naming a holder, when another process or
+    another thread has it in a way that excludes this one.
     """
-    descriptor = _acquire(path)
+    descriptor = _acquire(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
         holder = Holder(os.getpid(), socket.gethostname(), rfc3339(SYSTEM.now()), purpose)
         os.ftruncate(descriptor, 0)
@@ -45,15 +46,25 @@ def hold(path: Path, purpose: str) -> Iterator[None]:
         yield
     finally:
         # Unlinked while still held: whoever opened the old file meanwhile sees in _acquire that it has no name any more.
-        path.unlink(missing_ok=True)
+        if not shared or _last(descriptor):
+            path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def _acquire(path: Path) -> int:
+def _last(descriptor: int) -> bool:
+    """Whether nobody else holds the lock that we hold shared. It is ours alone then; otherwise it is ours no more."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _acquire(path: Path, kind: int) -> int:
     while True:
         descriptor = _open(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             if _still_named(descriptor, path):
                 return descriptor
         except OSError as error:

@@ -8,6 +8,7 @@ after the fact shows.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -18,10 +19,14 @@ from blake3 import blake3
 from backups.clock import compact, parse
 from backups.errors import Damaged
 from backups.facts import Facts
-from backups.packing import PackedFile
+from backups.keys import Envelope
 
-FORMAT: Final = 1
-"""The shape of a manifest. Readers refuse a newer one; an added field with a default keeps the number."""
+FORMAT: Final = 2
+"""The shape of a manifest. Readers refuse any other; an added field with a default keeps the number."""
+
+CODEC: Final = "zstd"
+FULL: Final = "full"
+INCREMENTAL: Final = "incr"
 
 PREFIX: Final = "manifests/"
 _SUFFIX: Final = ".json"
@@ -68,12 +73,38 @@ class Predecessor(msgspec.Struct, frozen=True):
     blake3: str
 
 
+class Pack(msgspec.Struct, frozen=True):
+    """One object of a backup, and how its bytes are known: their number, and their BLAKE3 as stored."""
+
+    name: str
+    stored_bytes: int
+    blake3: str
+
+
+class LogSpan(msgspec.Struct, frozen=True):
+    """Where in the shipped log the backup lies.
+
+    Segments of `generation` up to `before` are in it for certain, and replaying from the next one is right. With all up to
+    `after` applied the database is consistent again with what was shipped; None when nobody could tell.
+    """
+
+    generation: str
+    before: int
+    after: int | None
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One complete backup.
 
     `taken` (RFC 3339, UTC) and `taken_t` (monotonic seconds within `boot`) are the same instant: what was acknowledged
     before it is in the backup. `seconds` is how long the whole run took. `parent` is the backup that this one builds on,
-    None for a full one. `database` is where the database was, for people: nothing is restored there unasked.
+    None for a full one, and `chain_length` how many incremental ones lie below it, itself included. A `synthetic` full
+    backup was put together from a stored chain, not read from the database. `database` is where the database was, for
+    people: nothing is restored there unasked.
+
+    The image is `units` pages of `unit_bytes`, and `root` is the hash that identifies it; `stored_units` of them are in the
+    packs of this backup, the others in those of its ancestors. `checksum` shows damage to the manifest itself; `mac` shows
+    forgery: it is made with a key that the store does not know, and empty when the backup is not encrypted.
     """
 
     format: int = FORMAT
@@ -83,14 +114,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     database: str
     parent: str | None
     previous: Predecessor | None
+    synthetic: bool = False
     taken: str
     taken_t: float
     seconds: float
     boot: str
     host: str
-    files: tuple[PackedFile, ...]
+    unit_bytes: int
+    units: int
+    stored_units: int
+    root: str
+    chain_length: int
+    packs: tuple[Pack, ...]
+    index: Pack
+    codec: str
     facts: Facts
     versions: dict[str, str]
+    log: LogSpan | None = None
+    envelope: Envelope | None = None
+    checksum: str = ""
+    mac: str = ""
 
     @property
     def sequence(self) -> int:
@@ -100,14 +143,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return backup_id.sequence
 
     @property
+    def objects(self) -> tuple[Pack, ...]:
+        """Everything it stored, the manifest aside."""
+        return (*self.packs, self.index)
+
+    @property
     def size_bytes(self) -> int:
         """What it comes to when restored."""
-        return sum(file.size_bytes for file in self.files)
+        return self.units * self.unit_bytes
 
     @property
     def stored_bytes(self) -> int:
-        """What it takes in the store, the manifest aside."""
-        return sum(file.stored_bytes for file in self.files)
+        """What it takes in the store, the manifest and its ancestors aside."""
+        return sum(stored.stored_bytes for stored in self.objects)
 
 
 class _Format(msgspec.Struct):
@@ -119,14 +167,23 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.encode(manifest, order="sorted") + b"\n"
 
 
+def signed(manifest: Manifest, mac: Callable[[bytes], str]) -> Manifest:
+    """The manifest with its checksum, and with its code of authentication by that key."""
+    content = authenticated(encode(manifest))
+    return msgspec.structs.replace(manifest, checksum=fingerprint(content), mac=mac(content))
+
+
+def authenticated(content: bytes) -> bytes:
+    """What checksum and code speak for: all that the manifest says but these two, fields not known here included."""
+    return msgspec.json.encode({**msgspec.json.decode(content), "checksum": "", "mac": ""}, order="sorted")
+
+
 def decode(backup_id: str, content: bytes) -> Manifest:
     """The manifest of that backup. Raises Damaged, in one sentence, for anything else."""
     try:
         written = msgspec.json.decode(content, type=_Format).format
-        if written > FORMAT:
-            raise Damaged(
-                f"Its manifest has format {written}, newer than the {FORMAT} that this version reads: use a newer version."
-            )
+        if written != FORMAT:
+            raise Damaged(_of_another_format(written))
         manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.ValidationError as error:
         raise Damaged(f"Its manifest is not a manifest: {error}.") from error
@@ -134,7 +191,33 @@ def decode(backup_id: str, content: bytes) -> Manifest:
         raise Damaged(f"Its manifest is not JSON: {error}.") from error
     if manifest.id != backup_id:
         raise Damaged(f"Its manifest is that of another backup, {manifest.id}.")
+    if manifest.checksum != fingerprint(authenticated(content)):
+        raise Damaged("Its manifest is damaged: its checksum differs.")
+    flaw = _flaw(manifest)
+    if flaw:
+        raise Damaged(f"Its manifest contradicts itself: {flaw}.")
     return manifest
+
+
+def _of_another_format(written: int) -> str:
+    if written < FORMAT:
+        return f"Its manifest has format {written}, which was never released and is not read any more."
+    return f"Its manifest has format {written}, newer than the {FORMAT} that this version reads: use a newer version."
+
+
+def _flaw(manifest: Manifest) -> str:
+    """What cannot be true of any backup; the code that reads chains relies on its not being so."""
+    kinds = {FULL: manifest.parent is None, INCREMENTAL: manifest.parent is not None}
+    home = f"objects/{manifest.id}/"
+    if not kinds.get(manifest.kind, False) or (manifest.kind == FULL) != (manifest.chain_length == 0):
+        return (
+            f"its kind is {manifest.kind}, its parent {manifest.parent}, its place in the chain {manifest.chain_length}"
+        )
+    if manifest.unit_bytes < 1 or not 0 <= manifest.stored_units <= manifest.units:
+        return f"{manifest.stored_units} of {manifest.units} units of {manifest.unit_bytes} bytes are in it"
+    if any(not stored.name.startswith(home) or stored.stored_bytes < 0 for stored in manifest.objects):
+        return f"it names objects outside {home}"
+    return ""
 
 
 def fingerprint(content: bytes) -> str:

@@ -14,13 +14,15 @@ from backups.manifest import Manifest
 class Target:
     """What is wanted: the database put back at `path`, from `backup` or, when that is None, from the newest good one.
 
-    `existing` are the files of the database that lie there now; they are kept in the directory `evidence`.
+    `existing` are the files of the database that lie there now; they are kept in the directory `evidence`. `in_place` wants
+    the file there repaired, not exchanged.
     """
 
     path: Path
     existing: tuple[Path, ...]
     backup: str | None
     evidence: Path
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """What a restore will do. Nothing of it has happened yet."""
+    """What a restore will do. Nothing of it has happened yet. `chain` are the backups it reads from, the full one first."""
 
     backup: str
+    chain: tuple[str, ...]
     taken: str
     database: Path
     build: Path
@@ -86,7 +89,7 @@ def decide(entries: Sequence[Entry], target: Target, known_bad: Mapping[str, str
             continue
         why = known_bad.get(entry.id) or entry.fault
         if entry.manifest is not None and not why:
-            return _plan(entry.manifest, entries[-1], target, tuple(refused))
+            return _plan(entry.manifest, entries, target, tuple(refused))
         refused.append(Refused(entry.id, why))
     return NoRestore(_why_not(target, refused), tuple(refused))
 
@@ -104,21 +107,23 @@ def _why_not(target: Target, refused: list[Refused]) -> str:
     return f"None of the {len(refused)} backups can be used. {reasons}"
 
 
-def _plan(manifest: Manifest, newest: Entry, target: Target, refused: tuple[Refused, ...]) -> RestorePlan:
+def _plan(manifest: Manifest, entries: Sequence[Entry], target: Target, refused: tuple[Refused, ...]) -> RestorePlan:
+    chain = _chain(manifest, entries)
     build = target.path.with_name(f"{target.path.name}.restoring")
     return RestorePlan(
         backup=manifest.id,
+        chain=tuple(link.id for link in chain),
         taken=manifest.taken,
         database=target.path,
         build=build,
         evidence=target.evidence,
-        fetch_bytes=manifest.stored_bytes,
+        fetch_bytes=sum(link.stored_bytes for link in chain),
         build_bytes=manifest.size_bytes,
         rows=manifest.facts.rows,
         position=manifest.facts.position,
-        cost=_cost(manifest, newest),
+        cost=_cost(manifest, entries[-1]),
         refused=refused,
-        steps=_steps(manifest, target, build),
+        steps=_steps(chain, target, build),
     )
 
 
@@ -131,17 +136,35 @@ def _cost(manifest: Manifest, newest: Entry) -> Cost:
     return Cost(older_s, None if ahead is None or here is None else ahead - here)
 
 
-def _steps(manifest: Manifest, target: Target, build: Path) -> tuple[str, ...]:
-    keep = (
-        (f"keep {', '.join(path.name for path in target.existing)} as evidence in {target.evidence}",)
-        if target.existing
-        else ()
-    )
+def _chain(manifest: Manifest, entries: Sequence[Entry]) -> list[Manifest]:
+    """The backup and those it builds on, the full one first; an entry without a fault has them all."""
+    known = {entry.id: entry.manifest for entry in entries if entry.manifest}
+    chain = [manifest]
+    while chain[0].parent is not None:
+        chain.insert(0, known[chain[0].parent])
+    return chain
+
+
+def _steps(chain: list[Manifest], target: Target, build: Path) -> tuple[str, ...]:
+    backup, fetch_bytes = chain[-1], sum(link.stored_bytes for link in chain)
+    source = backup.id if len(chain) == 1 else f"{backup.id} and the {len(chain) - 1} it builds on"
+    closed = f"make sure that no process has {target.path} open"
+    if target.in_place:
+        return (
+            closed,
+            f"compare {target.path} with the {backup.units} pages of {backup.id}",
+            f"fetch those that differ, at most {fetch_bytes} bytes of {source}, and check each",
+            f"keep what will be overwritten, and the logs, as evidence in {target.evidence}",
+            f"overwrite those pages in {target.path}",
+            "check the hash of every page, then structure and rows against the manifest",
+            "open it and check it once more",
+        )
+    kept = ", ".join(path.name for path in target.existing)
     return (
-        f"fetch {manifest.stored_bytes} bytes of {manifest.id} and build {manifest.size_bytes} bytes at {build}",
-        "check the build: hash, structure, foreign keys, rows and content of every table against the manifest",
-        f"make sure that no process has {target.path} open",
-        *keep,
+        f"fetch {fetch_bytes} bytes of {source} and build {backup.size_bytes} bytes at {build}",
+        "check the build: hash of every page, structure, foreign keys and rows of every table against the manifest",
+        closed,
+        *((f"keep {kept} as evidence in {target.evidence}",) if kept else ()),
         f"put the build in place of {target.path} in one step",
         "open it and check it once more",
     )

@@ -16,7 +16,10 @@ from backups.plan import Cost, Refused, RestorePlan
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of a restore in monotonic seconds: decide, build, check, fence, swap or reopen, and for which backup."""
+    """A stretch of a restore in monotonic seconds, and for which backup.
+
+    decide, build, check, fence, swap, reopen; in place: fence, decide, compare, fetch, keep, swap, check, reopen.
+    """
 
     name: str
     begin_t: float
@@ -26,7 +29,11 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """A restore that succeeded. `evidence` is the directory that keeps the old files, None when there were none."""
+    """A restore that succeeded. `evidence` is the directory that keeps the old files, None when there were none.
+
+    `fetched_bytes` is what came out of the store. `in_place` tells a repair from an exchange, and `why_whole` why a repair
+    that was asked for became an exchange.
+    """
 
     backup: str
     taken: str
@@ -38,6 +45,9 @@ class Restoration:
     refused: tuple[Refused, ...]
     phases: tuple[Phase, ...]
     evidence: Path | None
+    fetched_bytes: int = 0
+    in_place: bool = False
+    why_whole: str = ""
 
     @property
     def seconds(self) -> float:

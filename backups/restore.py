@@ -2,6 +2,8 @@
 
     store --> <db>.restoring --check--> (writers gone) --rename--> <db>        old files --> <db>.evidence-<stamp>/
 
+In place (`delta`), only the pages that differ are fetched, and overwritten after the old ones were kept; see `delta.py`.
+
 A backup that turns out bad is refused and the next older one takes its place, with what that costs in the answer. Nothing
 is ever written to the store, which may be read-only on the day it is needed.
 """
@@ -13,34 +15,46 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
+from typing import TypeVar
 
+from backups import build, delta, disk, lock
 from backups import catalogue as catalogues
-from backups import disk, lock
 from backups import plan as plans
 from backups import swap as swaps
-from backups.build import build
+from backups.backup import restore_lock_of
 from backups.catalogue import Catalogue
 from backups.clock import SYSTEM, Clock, compact
+from backups.delta import Difference
 from backups.engine import Engine
 from backups.errors import BackupError, Damaged, InUse, NothingToRestore, UsageError
-from backups.manifest import Manifest
+from backups.keys import Keyring
 from backups.plan import NoRestore, RestorePlan, Target
 from backups.progress import Progress, silent
 from backups.restoration import Restoration, Stopwatch
 from backups.store import Store
+from backups.stored_chain import StoredChain, open_chain
 from backups.swap import Swap
+
+_Made = TypeVar("_Made")
 
 Fence = Callable[[], None]
 """Makes sure that nobody writes to the database any more, and returns when that is so."""
 
 
 def plan_restore(
-    engine: Engine, store: Store, database: str, *, backup: str | None = None, clock: Clock = SYSTEM
+    engine: Engine,
+    store: Store,
+    database: str,
+    *,
+    backup: str | None = None,
+    in_place: bool = False,
+    clock: Clock = SYSTEM,
 ) -> RestorePlan:
     """What `restore` would do now, as far as the catalogue tells. Touches nothing. Raises NothingToRestore."""
     path = engine.path_of(database)
     evidence = _evidence_of(path, clock)
-    return _decided(catalogues.read(store), _target(engine, path, backup, evidence), {})
+    in_place = in_place and not delta.why_not(path)
+    return _decided(catalogues.read(store), _target(engine, path, backup, evidence, in_place), {})
 
 
 def restore(
@@ -49,6 +63,8 @@ def restore(
     database: str,
     *,
     backup: str | None = None,
+    in_place: bool = False,
+    keyring: Keyring | None = None,
     fence: Fence | None = None,
     progress: Progress = silent,
     clock: Clock = SYSTEM,
@@ -60,6 +76,9 @@ def restore(
     old one lies beside it, and its old files are kept as evidence. A database that any process has open is refused (InUse,
     naming them): at once without a `fence`; with one, after it was called, which is when the build is ready.
 
+    `in_place` repairs the file that is there, fetching only what differs; the fence is then called first. Where there is no
+    file to repair it is built anew, and the result says why.
+
     Raises NothingToRestore, InUse, NoSpace, Locked or another BackupError: the old files are then where they were, unless
     the exchange itself was interrupted, and running restore again makes that good.
     """
@@ -68,14 +87,19 @@ def restore(
         raise UsageError(f"{path} is a directory; name the database file to restore.")
     with disk.plainly(f"the restore of {path}"):
         disk.make_directories(path.parent)
-        with lock.hold(path.with_name(f"{path.name}.restore-lock"), f"restore of {path}"):
+        purpose = f"restore of {path}"
+        with lock.hold(restore_lock_of(path), purpose), store.shared(purpose):
             if fence is None:
                 _require_closed(engine, path)
             earlier = _touched_earlier(path)
             evidence = Path(earlier.evidence) if earlier else _evidence_of(path, clock)
-            target = _target(engine, path, backup, evidence)
-            work = _Work(engine, store, target, earlier, Stopwatch(clock), progress, free_bytes)
-            return work.restore(fence)
+            why_whole = delta.why_not(path) if in_place else ""
+            in_place = in_place and not why_whole
+            target = _target(engine, path, backup, evidence, in_place)
+            work = _Work(
+                engine, store, target, earlier, keyring or Keyring.plain(), Stopwatch(clock), progress, free_bytes
+            )
+            return work.repair(fence) if in_place else work.restore(fence, why_whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,57 +110,91 @@ class _Work:
     store: Store
     target: Target
     earlier: Swap | None
+    keyring: Keyring
     timed: Stopwatch
     progress: Progress
     free_bytes: disk.FreeBytes
 
-    def restore(self, fence: Fence | None) -> Restoration:
-        plan, manifest = self.build_best()
+    def restore(self, fence: Fence | None, why_whole: str) -> Restoration:
+        """Build the newest backup that proves good beside the database, and exchange the two."""
+        plan, chain, _ = self.best(self.build)
         swap = self.swap_of(plan)
-        with self.withdrawn_on_failure(swap), self.timed("fence", plan.backup):
-            if fence is not None:
-                fence()
-            _require_closed(self.engine, plan.database)
+        with self.withdrawn_on_failure(swap):
+            self.fence(fence, plan.backup)
         with self.timed("swap", plan.backup):
             swaps.exchange(swap)
         with self.timed("reopen", plan.backup):
-            self.reopen(manifest)
-        return self.result(plan)
+            self.require_opening(plan.backup, self.engine.reopen(plan.database, chain.table.manifest.facts))
+        return self.result(plan, chain.fetch_bytes(), why_whole=why_whole)
 
-    def build_best(self) -> tuple[RestorePlan, Manifest]:
-        """Build the newest backup that proves good. Its build lies beside the database, checked and written down."""
+    def repair(self, fence: Fence | None) -> Restoration:
+        """Overwrite in place what differs from the newest backup that can give it."""
+        self.fence(fence, None)
+        plan, chain, difference = self.best(self.stage)
+        swap, facts = self.swap_of(plan), chain.table.manifest.facts
+        with self.withdrawn_on_failure(swap), self.timed("keep", plan.backup):
+            delta.keep(swap, chain.table, difference)
+        with self.timed("swap", plan.backup):
+            delta.exchange(swap, chain.table, difference)
+        with self.timed("check", plan.backup):
+            delta.require_image(plan.database, chain.table, chain.key, plan.evidence, self.progress)
+            findings = self.engine.check(plan.database, facts, deep=False, progress=self.progress)
+            self.require_opening(plan.backup, findings)
+        with self.timed("reopen", plan.backup):
+            self.require_opening(plan.backup, self.engine.reopen(plan.database, facts))
+            delta.finish(swap)
+        return self.result(plan, chain.fetch_bytes(difference.flags))
+
+    def fence(self, fence: Fence | None, backup: str | None) -> None:
+        with self.timed("fence", backup):
+            if fence is not None:
+                fence()
+            _require_closed(self.engine, self.target.path)
+
+    def best(self, attempt: Callable[[RestorePlan, StoredChain], _Made]) -> tuple[RestorePlan, StoredChain, _Made]:
+        """Attempt the newest backup, and the next older one for as long as they turn out bad. The plan is written down."""
         catalogue = catalogues.read(self.store)
         known_bad: dict[str, str] = {}
         while True:
-            with self.timed("decide"):
-                plan = _decided(catalogue, self.target, known_bad)
-                disk.require_room(plan.build.parent, plan.build_bytes, f"a restore of {plan.backup}", self.free_bytes)
-            manifest = catalogue.find(plan.backup).manifest
-            assert manifest is not None, "a plan is made from a manifest"
-            swap = self.swap_of(plan)
             try:
+                with self.timed("decide"):
+                    plan = _decided(catalogue, self.target, known_bad)
+                    if not self.target.in_place:
+                        self.require_room(plan, plan.build_bytes)
+                    chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
+                swap = self.swap_of(plan)
                 with self.withdrawn_on_failure(swap):
                     swaps.write_down(self.earlier or swap)
-                    self.build(plan, manifest)
+                    plan.build.unlink(missing_ok=True)  # What a killed restore left.
+                    return plan, chain, attempt(plan, chain)
             except Damaged as error:
                 known_bad[plan.backup] = str(error)
-            else:
-                return plan, manifest
 
-    def build(self, plan: RestorePlan, manifest: Manifest) -> None:
-        plan.build.unlink(missing_ok=True)  # What a killed restore left.
+    def build(self, plan: RestorePlan, chain: StoredChain) -> None:
         with self.timed("build", plan.backup):
-            build(self.store, manifest, plan.build, self.progress)
+            build.write(chain, plan.build, self.progress)
         with self.timed("check", plan.backup):
-            findings = self.engine.check(plan.build, manifest.facts, deep=False, progress=self.progress)
+            facts = chain.table.manifest.facts
+            findings = self.engine.check(plan.build, facts, deep=False, progress=self.progress)
         if findings:
             raise Damaged(" ".join(findings))
 
-    def reopen(self, manifest: Manifest) -> None:
-        findings = self.engine.reopen(self.target.path, manifest.facts)
+    def stage(self, plan: RestorePlan, chain: StoredChain) -> Difference:
+        with self.timed("compare", plan.backup):
+            difference = delta.compare(plan.database, chain.table, chain.key, self.progress)
+        # What is fetched, and as much again for the evidence.
+        self.require_room(plan, 2 * difference.count * chain.table.manifest.unit_bytes)
+        with self.timed("fetch", plan.backup):
+            delta.stage(chain, difference, plan.build, self.progress)
+        return difference
+
+    def require_room(self, plan: RestorePlan, need_bytes: int) -> None:
+        disk.require_room(plan.build.parent, need_bytes, f"a restore of {plan.backup}", self.free_bytes)
+
+    def require_opening(self, backup: str, findings: tuple[str, ...]) -> None:
         if findings:
             raise BackupError(
-                f"{self.target.path} was restored from {manifest.id} and does not open well: {' '.join(findings)} "
+                f"{self.target.path} was restored from {backup} and does not open well: {' '.join(findings)} "
                 f"The old files are in {self.target.evidence}."
             )
 
@@ -157,9 +215,10 @@ class _Work:
             evidence=str(plan.evidence),
             members=tuple(member.name for member in self.engine.members(plan.database)),
             steps=plan.steps,
+            in_place=self.target.in_place,
         )
 
-    def result(self, plan: RestorePlan) -> Restoration:
+    def result(self, plan: RestorePlan, fetched_bytes: int, why_whole: str = "") -> Restoration:
         return Restoration(
             backup=plan.backup,
             taken=plan.taken,
@@ -171,6 +230,9 @@ class _Work:
             refused=plan.refused,
             phases=tuple(self.timed.phases),
             evidence=plan.evidence if plan.evidence.exists() else None,
+            fetched_bytes=fetched_bytes,
+            in_place=self.target.in_place,
+            why_whole=why_whole,
         )
 
 
@@ -181,9 +243,9 @@ def _decided(catalogue: Catalogue, target: Target, known_bad: dict[str, str]) ->
     return decision
 
 
-def _target(engine: Engine, path: Path, backup: str | None, evidence: Path) -> Target:
+def _target(engine: Engine, path: Path, backup: str | None, evidence: Path, in_place: bool) -> Target:
     existing = tuple(member for member in engine.members(path) if member.exists())
-    return Target(path=path, existing=existing, backup=backup, evidence=evidence)
+    return Target(path=path, existing=existing, backup=backup, evidence=evidence, in_place=in_place)
 
 
 def _evidence_of(path: Path, clock: Clock) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from backups import sqlite_messages as messages
-from backups.engine import Snapshot
+from backups.engine import Reading
 from backups.errors import BackupError, Busy, DatabaseDamaged, NoSpace, NoSuchDatabase, NotADatabase, UsageError
 from backups.facts import Facts
 from backups.holders import Holder, holders_of
@@ -56,14 +57,20 @@ class SqliteEngine:
         _require_file(database)
         return sum(member.stat().st_size for member in self.members(database)[:2] if member.exists())
 
-    def snapshot(self, database: Path, into: Path, progress: Progress = silent) -> Snapshot:
+    @contextmanager
+    def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
+        from backups.consolidate import FileReading
+
         if self.size_bytes(database) == 0:
             raise NotADatabase(f"{database} is empty, so there is nothing to back up; restore it from a backup.")
-        request = messages.TakeSnapshot(str(database), str(into), self._position_of)
-        answer = self._ask(request, progress, f"The snapshot of {database}")
-        if isinstance(answer, messages.Taken):
-            return Snapshot(answer.facts, answer.taken_t)
-        raise _refusal(answer, database)
+        with tempfile.TemporaryDirectory() as place:
+            into = Path(place, "copy")
+            request = messages.TakeSnapshot(str(database), str(into), self._position_of)
+            answer = self._ask(request, progress, f"The snapshot of {database}")
+            if not isinstance(answer, messages.Taken):
+                raise _refusal(answer, database)
+            facts = answer.facts
+            yield FileReading(into, facts.page_size, facts.page_count, answer.taken_t, facts)
 
     def check(self, copy: Path, facts: Facts, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
         answer = self._ask(messages.CheckCopy(str(copy), facts, deep), progress, f"The check of {copy}")

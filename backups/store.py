@@ -48,6 +48,9 @@ class Store(Protocol):
     def open(self, name: str) -> BinaryIO:
         """The object's bytes from the start, to be closed by the caller. Raises ObjectMissing."""
 
+    def fetch(self, name: str, offset: int, size: int) -> bytes:
+        """That range of the object, whole. Raises ObjectMissing, or StoreError when it is shorter."""
+
     def list(self, prefix: str = "") -> tuple[StoredObject, ...]:
         """Every object whose name begins with `prefix`, sorted by name; unfinished ones are not among them."""
 
@@ -62,6 +65,9 @@ class Store(Protocol):
 
         Raises Locked, naming the holder, when somebody has it. Readers, and `create` outside the lock, are not held up.
         """
+
+    def shared(self, purpose: str) -> AbstractContextManager[None]:
+        """Hold the store against deletion for the block, together with other readers."""
 
     def scratch(self, purpose: str) -> AbstractContextManager[Path]:
         """An empty local directory for work in progress, removed when the block ends or its owner is found dead."""

@@ -25,7 +25,8 @@ from backups.errors import BackupError
 class Swap(msgspec.Struct, frozen=True, kw_only=True):
     """One exchange. `members` are the names of every file that can belong to the database, the main one first.
 
-    `touched` says that the old files may have been moved already: the database is not to be trusted as it stands.
+    `touched` says that the old files may have been moved or, `in_place`, overwritten already: the database is not to be
+    trusted as it stands. `build` is then not a whole database but the units that replace others.
     """
 
     format: int = 1
@@ -36,6 +37,7 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[str, ...]
     steps: tuple[str, ...]
     touched: bool = False
+    in_place: bool = False
 
 
 def record_of(database: Path) -> Path:
@@ -85,9 +87,19 @@ def exchange(swap: Swap, after_step: Callable[[str], None] = lambda _: None) -> 
     after_step("forgotten")
 
 
+def keep_logs(swap: Swap, after_step: Callable[[str], None] = lambda _: None) -> None:
+    """Move the old logs into the evidence, durably; the main file stays as it is."""
+    database = Path(swap.database)
+    _keep(swap, [path for name in swap.members if (path := database.with_name(name)) != database], after_step)
+
+
 def _keep_evidence(swap: Swap, after_step: Callable[[str], None]) -> None:
+    _keep(swap, [Path(swap.database).with_name(name) for name in swap.members], after_step)
+
+
+def _keep(swap: Swap, members: list[Path], after_step: Callable[[str], None]) -> None:
     database, evidence = Path(swap.database), Path(swap.evidence)
-    members = [path for name in swap.members if (path := database.with_name(name)).exists()]
+    members = [path for path in members if path.exists()]
     if not members:
         return
     disk.make_directories(evidence)

@@ -10,7 +10,7 @@ from backups.backup import run_backup
 from backups.directory_store import DirectoryStore
 from backups.sqlite import SqliteEngine
 from tests.backups import databases
-from tests.backups.house import House
+from tests.backups.house import Chain, House
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def model_house(tmp_path_factory: pytest.TempPathFactory) -> House:
     engine = SqliteEngine(position_of="operations.sequence")
     path = databases.make(root / "gym.db")
     store = DirectoryStore(root / "store", make=True)
-    older = run_backup(engine, str(path), store, demonstration=True)
+    older = run_backup(engine, str(path), store, kind="full", demonstration=True)
     then = databases.contents(path)
     databases.write(path, 30)
-    newer = run_backup(engine, str(path), store, demonstration=True)
+    newer = run_backup(engine, str(path), store, kind="full", demonstration=True)
     return House(path, store, older, newer, then, databases.contents(path))
 
 
@@ -48,6 +48,26 @@ def model_crash(model_house: House, tmp_path_factory: pytest.TempPathFactory) ->
     house = model_house.copy_to(tmp_path_factory.mktemp("crash") / "house")
     databases.crash(house.database, rows=20)
     return house
+
+
+@pytest.fixture(scope="session")
+def model_chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """The chain that every test gets a copy of."""
+    root = tmp_path_factory.mktemp("chain")
+    engine = SqliteEngine(position_of="operations.sequence")
+    path = databases.make(root / "gym.db", rows=2000)
+    store = DirectoryStore(root / "store", make=True)
+    links, states = [], []
+    for _ in range(3):
+        links.append(run_backup(engine, str(path), store, demonstration=True))
+        states.append(databases.contents(path))
+        databases.write(path, 20)
+    return Chain(path, store, tuple(links), tuple(states))
+
+
+@pytest.fixture
+def chain(model_chain: Chain, tmp_path: Path) -> Chain:
+    return model_chain.copy_to(tmp_path / "chain")
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
+from backups import manifest as manifests
 from backups.directory_store import DirectoryStore
-from backups.manifest import Manifest, name_of
+from backups.manifest import Manifest, Predecessor, name_of
 from tests.backups import databases
 
 
@@ -28,7 +31,36 @@ class House:
         return replace(self, database=root / self.database.name, store=DirectoryStore(root / "store"))
 
     def object_of(self, manifest: Manifest) -> Path:
-        return Path(self.store.address) / manifest.files[0].name
+        return Path(self.store.address) / manifest.packs[0].name
 
     def manifest_of(self, manifest: Manifest) -> Path:
         return Path(self.store.address) / name_of(manifest.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A database at rest, a store with a full backup and two incremental ones, and what the database held at each."""
+
+    database: Path
+    store: DirectoryStore
+    links: tuple[Manifest, ...]
+    states: tuple[databases.Contents, ...]
+
+    def copy_to(self, root: Path) -> Chain:
+        """The same chain in the new directory `root`, as if it had always been there."""
+        shutil.copytree(self.database.parent, root)
+        moved = replace(self, database=root / self.database.name, store=DirectoryStore(root / "store"))
+        links: list[Manifest] = []
+        previous: Predecessor | None = None
+        for link in self.links:
+            link = manifests.signed(
+                msgspec.structs.replace(link, database=str(moved.database), previous=previous), lambda _: ""
+            )
+            content = manifests.encode(link)
+            moved.path_of(name_of(link.id)).write_bytes(content)
+            previous = Predecessor(link.id, manifests.fingerprint(content))
+            links.append(link)
+        return replace(moved, links=tuple(links))
+
+    def path_of(self, name: str) -> Path:
+        return Path(self.store.address) / name

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from backups.errors import Locked, NameTaken, ObjectMissing
+from backups.errors import Locked, NameTaken, ObjectMissing, StoreError
 from backups.store import StoredObject, checked_name
 
 
@@ -37,6 +37,16 @@ class MemoryStore:
         if checked_name(name) not in self.objects:
             raise ObjectMissing(f"{name} is not in {self.address}.")
         return io.BytesIO(self.objects[name])
+
+    def fetch(self, name: str, offset: int, size: int) -> bytes:
+        content = self.open(name).read()[offset : offset + size]
+        if len(content) != size:
+            raise StoreError(f"{name} is cut short.")
+        return content
+
+    @contextmanager
+    def shared(self, purpose: str) -> Iterator[None]:
+        yield
 
     def list(self, prefix: str = "") -> tuple[StoredObject, ...]:
         names = sorted(name for name in self.objects if name.startswith(prefix))

@@ -102,7 +102,7 @@ def test_a_bad_backup_is_listed_with_its_reason_and_fails_the_verification(house
     house.manifest_of(house.newer).write_text("not JSON")
     listed = invoke("list", "--store", house.store.address)
     assert listed.exit_code == 0
-    assert "bad" in listed.stdout
+    assert "suspect" in listed.stdout
     assert f"{house.newer.id}: Its manifest is not JSON" in listed.stdout
     result = invoke("verify", "--all", "--store", house.store.address, "--json")
     assert result.exit_code == 1

@@ -45,8 +45,9 @@ def test_a_backup_killed_at_any_step_is_whole_or_not_there(engine: SqliteEngine,
     assert made.sequence == len(listed) + 1
     assert databases.contents(house.database) == house.now
     assert list((Path(house.store.address) / ".staging").iterdir()) == []
-    manifests = {f"objects/{entry.id}/database.zst" for entry in catalogue.read(house.store).entries}
-    assert {stored.name for stored in house.store.list("objects/")} == manifests
+    published = [entry.manifest for entry in catalogue.read(house.store).entries if entry.manifest]
+    named = {stored.name for manifest in published for stored in manifest.objects}
+    assert {stored.name for stored in house.store.list("objects/")} == named
 
 
 @pytest.mark.parametrize("moment", dying.RESTORE_MOMENTS)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from backups.catalogue import Entry
 from backups.facts import Facts, TableFacts
-from backups.manifest import BackupId, Manifest
-from backups.packing import PackedFile
+from backups.manifest import BackupId, Manifest, Pack
 from backups.plan import Cost, NoRestore, Refused, RestorePlan, Target, decide
 from backups.verification import Verification
 
@@ -34,16 +33,14 @@ def backup(hour: int, sequence: int, position: int | None) -> Entry:
         seconds=1.0,
         boot="b",
         host="h",
-        files=(
-            PackedFile(
-                name=f"objects/{backup_id}/database.zst",
-                codec="zstd",
-                stored_bytes=300,
-                stored_blake3="s",
-                size_bytes=1000,
-                content_blake3="c",
-            ),
-        ),
+        unit_bytes=500,
+        units=2,
+        stored_units=2,
+        root="r",
+        chain_length=0,
+        packs=(Pack(f"objects/{backup_id}/pack-0000", 200, "p"),),
+        index=Pack(f"objects/{backup_id}/index", 100, "i"),
+        codec="zstd",
         facts=Facts(
             tables={"notes": TableFacts(rows=7, digest="d")},
             schema_digest="x",
@@ -99,7 +96,14 @@ def test_a_clock_set_back_never_makes_a_negative_age() -> None:
 
 def test_a_backup_that_failed_its_verification_is_passed_over() -> None:
     look = Verification(
-        backup=NEW.id, ok=False, findings=("Table notes is missing.",), at="noon", seconds=1, read_bytes=1, host="h"
+        backup=NEW.id,
+        level=4,
+        ok=False,
+        findings=("Table notes is missing.",),
+        at="noon",
+        seconds=1,
+        read_bytes=1,
+        host="h",
     )
     plan = planned(decide((OLD, MIDDLE, dataclasses.replace(NEW, verifications=(look,))), TARGET, {}))
     assert plan.backup == MIDDLE.id

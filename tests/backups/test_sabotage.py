@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from pysqlite3 import dbapi2 as sqlite
 
 from backups import catalogue
+from backups import manifest as manifests
 from backups import swap as swaps
 from backups.backup import run_backup
+from backups.consolidate import FileReading
 from backups.directory_store import DirectoryStore
-from backups.engine import Snapshot
+from backups.engine import Reading
 from backups.errors import BackupError, NothingToRestore
+from backups.manifest import Manifest
 from backups.progress import Progress, silent
 from backups.restore import restore
 from backups.sqlite import SqliteEngine
@@ -24,12 +30,17 @@ from tests.backups.house import House
 
 
 class MainFileOnly(SqliteEngine):
-    """Copies the main file and forgets the log, as so many scripts do."""
+    """Reads the main file and forgets the log, as so many scripts do."""
 
-    def snapshot(self, database: Path, into: Path, progress: Progress = silent) -> Snapshot:
-        honest = super().snapshot(database, into, progress)
-        subprocess.run(["cp", database, into], check=True)
-        return honest
+    @contextmanager
+    def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
+        copy = database.with_name("forgetful")
+        subprocess.run(["cp", database, copy], check=True)
+        with super().snapshot(database, progress) as honest:
+            for _ in honest.blocks():
+                pass
+            units = copy.stat().st_size // honest.unit_bytes
+            yield FileReading(copy, honest.unit_bytes, units, honest.taken_t, honest.facts())
 
 
 def test_a_backup_of_the_main_file_alone_is_found_out(database: Path, store: DirectoryStore) -> None:
@@ -40,7 +51,7 @@ def test_a_backup_of_the_main_file_alone_is_found_out(database: Path, store: Dir
     assert not outcome.ok
     assert "Table operations has 200 rows, and the manifest says 210." in outcome.findings
     assert "The position is 200, and the manifest says 210." in outcome.findings
-    assert catalogue.read(store).find(made.id).state == "bad"
+    assert catalogue.read(store).find(made.id).state == "suspect"
 
 
 def test_a_restore_refuses_such_a_backup_even_if_nobody_ever_verified_it(database: Path, store: DirectoryStore) -> None:
@@ -93,11 +104,19 @@ def test_a_restore_that_leaves_the_old_log_is_noticed_when_the_database_is_reope
 
 
 def test_a_manifest_changed_to_fit_a_worse_copy_shows_in_the_chain(house: House) -> None:
-    path = house.manifest_of(house.older)
-    path.write_bytes(path.read_bytes().replace(b'"rows":200', b'"rows":199'))
+    worse = house.manifest_of(house.older).read_bytes().replace(b'"rows":200', b'"rows":199')
+    forged = manifests.signed(msgspec.json.decode(worse, type=Manifest), lambda _: "")
+    house.manifest_of(house.older).write_bytes(manifests.encode(forged))
     entry = catalogue.read(house.store).find(house.older.id)
-    assert entry.state == "bad"
+    assert entry.state == "suspect"
     assert entry.fault == "Its manifest is not the one that the backup after it recorded."
+
+
+def test_a_manifest_with_one_figure_changed_is_bad(house: House) -> None:
+    path = house.manifest_of(house.newer)
+    path.write_bytes(path.read_bytes().replace(b'"rows":230', b'"rows":231'))
+    entry = catalogue.read(house.store).find(house.newer.id)
+    assert entry.fault == "Its manifest is damaged: its checksum differs."
 
 
 def test_a_manifest_copied_under_another_name_is_bad(house: House) -> None:

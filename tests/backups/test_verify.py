@@ -63,8 +63,8 @@ def test_a_damaged_object_is_found_bad_and_named(house: House, damage: Callable[
     damage(house.object_of(house.newer))
     outcome = verify(house.store)
     assert not outcome.ok
-    assert house.newer.files[0].name in " ".join(outcome.findings)
-    assert catalogue.read(house.store).find(house.newer.id).state == "bad"
+    assert house.newer.packs[0].name in " ".join(outcome.findings)
+    assert catalogue.read(house.store).find(house.newer.id).state == "suspect"
     assert catalogue.read(house.store).find(house.older.id).state == "complete"
 
 
@@ -80,8 +80,9 @@ def test_an_object_exchanged_for_another_backups_is_found_bad(house: House) -> N
         (b"\xff\xfe", "is not JSON"),
         (b"", "is not JSON"),
         (b"[]", "is not a manifest"),
-        (b'{"format": 1}', "is not a manifest"),
-        (b'{"format": 2, "id": "whatever"}', "format 2, newer than the 1"),
+        (b'{"format": 2}', "is not a manifest"),
+        (b'{"format": 1, "id": "whatever"}', "format 1, which was never released"),
+        (b'{"format": 3, "id": "whatever"}', "format 3, newer than the 2"),
     ],
 )
 def test_an_unreadable_manifest_makes_a_bad_backup(house: House, content: bytes, why: str) -> None:
@@ -97,7 +98,7 @@ def test_a_backup_repaired_after_a_failed_look_is_good_after_the_next(house: Hou
     _flipped_middle(path)
     assert not verify(house.store).ok
     path.write_bytes(whole)
-    assert catalogue.read(house.store).find(house.newer.id).state == "bad"
+    assert catalogue.read(house.store).find(house.newer.id).state == "suspect"
     assert verify(house.store).ok
     assert catalogue.read(house.store).find(house.newer.id).state == "verified"
 
@@ -130,6 +131,6 @@ def test_two_looks_at_once_both_stay(house: House) -> None:
     from backups import verification
 
     store = Crowded()
-    look = Verification(backup="b", ok=True, findings=(), at="", seconds=0, read_bytes=0, host="")
+    look = Verification(backup="b", level=4, ok=True, findings=(), at="", seconds=0, read_bytes=0, host="")
     names = [verification.append(store, look), verification.append(store, look)]
     assert names == ["manifests/b.verified-0001.json", "manifests/b.verified-0002.json"]

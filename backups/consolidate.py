@@ -1,0 +1,129 @@
+"""Synthetic full backups: a chain put together to one full backup, without reading the database again.
+
+    chain --> scratch file --engine's deep check--> packs of a new full backup --read back, every unit--> manifest
+
+Published only once what lies in the store was read again and found to be the image that the chain describes: the chain
+below it may be deleted on the strength of this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from backups import build, disk, proof
+from backups import catalogue as catalogues
+from backups.catalogue import Catalogue
+from backups.chain import Link
+from backups.clock import SYSTEM, Clock
+from backups.engine import Engine
+from backups.errors import Damaged
+from backups.facts import Facts
+from backups.imaging import store_image
+from backups.keys import Keyring
+from backups.manifest import FULL, Manifest
+from backups.packs import Writer
+from backups.progress import Progress, silent
+from backups.publishing import new_id, predecessor, publish
+from backups.store import Store
+from backups.stored_chain import open_chain
+
+_BLOCK_BYTES: Final = 1 << 20
+
+
+def consolidate(
+    engine: Engine,
+    store: Store,
+    backup_id: str,
+    *,
+    keyring: Keyring | None = None,
+    progress: Progress = silent,
+    clock: Clock = SYSTEM,
+    free_bytes: disk.FreeBytes = disk.free_bytes,
+) -> Manifest:
+    """Put the chain of that backup together to a full backup of the same instant, and return its manifest.
+
+    Raises Damaged when the chain does not give the image that it should, an error about keys when no identity opens it,
+    Locked, NoSpace or StoreError: nothing new is listed then, and the chain is as it was.
+    """
+    with store.exclusive(f"consolidation of {backup_id}"):
+        catalogue = catalogues.read(store)
+        catalogue.find(backup_id)
+        return consolidate_locked(
+            engine, store, catalogue, backup_id, keyring or Keyring.plain(), progress, clock, free_bytes
+        )
+
+
+def consolidate_locked(
+    engine: Engine,
+    store: Store,
+    catalogue: Catalogue,
+    backup_id: str,
+    keyring: Keyring,
+    progress: Progress = silent,
+    clock: Clock = SYSTEM,
+    free_bytes: disk.FreeBytes = disk.free_bytes,
+) -> Manifest:
+    """The same for who holds the store already."""
+    began, began_t = clock.now(), clock.monotonic()
+    chain = open_chain(store, catalogue, backup_id, keyring)
+    source = chain.table.manifest
+    with store.scratch("consolidate") as scratch:
+        disk.require_room(scratch, 3 * source.size_bytes // 2, f"a synthetic full of {backup_id}", free_bytes)
+        copy = scratch / "database"
+        build.write(chain, copy, progress)
+        findings = engine.check(copy, source.facts, deep=True, progress=progress)
+        if findings:
+            raise Damaged(f"{backup_id} does not hold what its manifest says: {' '.join(findings)}")
+        new = new_id(catalogue, began, FULL, engine.kind)
+        sealer, envelope = keyring.new(new)
+        keys = keyring.keys_of(envelope)
+        index_sealer = keys.index_sealer(new)
+        with Writer(store, new, sealer, index_sealer) as writer:
+            reading = FileReading(copy, source.unit_bytes, source.units, source.taken_t, source.facts)
+            image = store_image(reading, writer, None, keys.hash_key, progress=progress)
+            if keys.hash_key == chain.key and image.root != source.root:
+                raise Damaged(f"The synthetic full of {backup_id} is not the image of its chain.")
+            manifest = msgspec.structs.replace(
+                source,
+                id=new,
+                kind=FULL,
+                parent=None,
+                previous=predecessor(catalogue),
+                synthetic=True,
+                seconds=clock.monotonic() - began_t,
+                stored_units=source.units,
+                root=image.root,
+                chain_length=0,
+                packs=image.packs,
+                index=image.index,
+                envelope=envelope,
+            )
+            findings = proof.read_all(store, Link(manifest, image.table), sealer, keys.hash_key, progress)
+            if findings:
+                raise Damaged(f"The synthetic full of {backup_id} was not stored well: {' '.join(findings)}")
+            return publish(store, manifest, keys, writer)
+
+
+@dataclass(frozen=True, slots=True)
+class FileReading:
+    """The reading of an image that lies in a file already."""
+
+    file: Path
+    unit_bytes: int
+    units: int
+    taken_t: float
+    known_facts: Facts
+
+    def blocks(self) -> Iterator[bytes]:
+        step = max(1, _BLOCK_BYTES // self.unit_bytes) * self.unit_bytes
+        with self.file.open("rb", buffering=0) as source:
+            while block := source.read(step):
+                yield block
+
+    def facts(self) -> Facts:
+        return self.known_facts

@@ -44,7 +44,9 @@ def generations(store: Store) -> tuple[Generation, ...]:
         elif rest.startswith("key-"):
             keys.setdefault(generation, []).append(rest.removeprefix("key-").removesuffix(".json"))
     found = [
-        Generation(one, segments.sequence_of(one) or 0, tuple(sorted(indexes.get(one, ()))), tuple(keys.get(one, ())), size)
+        Generation(
+            one, segments.sequence_of(one) or 0, tuple(sorted(indexes.get(one, ()))), tuple(keys.get(one, ())), size
+        )
         for one, size in sizes.items()
     ]
     return tuple(sorted(found, key=lambda one: one.sequence))

@@ -4,8 +4,8 @@
     log/<generation>/key-<key id>.json  the envelope of one more data key: a shipper started again cannot know the old one
     log/<generation>/0000000001         segment 1:  magic | length | header (JSON) | body (zstd, sealed) | BLAKE3 of all that
 
-A segment holds the frames of the log from `first` to `last` as they were, and names the commits that end in it. Its header can
-be read by who has no identity; it is bound to the body by the place that the body is sealed for.
+A segment holds the frames of the log from `first` to `last` as they were, and names the commits that end in it. Its header
+can be read by who has no identity; it is bound to the body by the place that the body is sealed for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from blake3 import blake3
@@ -46,8 +46,8 @@ _LEVEL: Final = 1
 class Begin(msgspec.Struct, frozen=True, kw_only=True):
     """How a generation began: at that place of the log of that database, and why the one before it did not go on.
 
-    Everything committed up to that place is in the first backup of the generation. `previous` is the generation before it and
-    `shipped` how far that one came; None when there was none.
+    Everything committed up to that place is in the first backup of the generation. `previous` is the generation before it
+    and `shipped` how far that one came; None when there was none.
     """
 
     format: int = FORMAT
@@ -81,8 +81,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     Frames `first` to `last` of the round `salts`, the running checksum being `before` and `after` them. `commits` are those
     that end in it: the last frame of each, and how many units the image has then. `read_at` is when they were read, never
-    earlier than in the segment before; `position` is how far the application had come by then, at most, None when it does not
-    tell. `previous` is the hash at the end of the segment before it, or of begin.json.
+    earlier than in the segment before; `position` is how far the application had come by then, at most, None when it does
+    not tell. `previous` is the hash at the end of the segment before it, or of begin.json.
     """
 
     format: int = FORMAT
@@ -236,7 +236,7 @@ def follows(before: Stored | None, stored: Stored) -> str:
     if new.previous != before.hash:
         return f"{name} does not follow on the segment before it: it was written after another one."
     same_round = new.salts == old.salts and (new.first, new.before) == (old.last + 1, old.after)
-    next_round = new.salts[0] == Salts(*old.salts).next_first and (new.first, new.before) == (1, 0)
+    next_round = new.salts != old.salts and (new.first, new.before) == (1, 0)
     if not (same_round or next_round) or new.page_size != old.page_size:
         return f"{name} does not go on where the segment before it ended."
     return ""
@@ -262,24 +262,22 @@ def _sound(header: Header) -> bool:
     )
 
 
-_T = Begin | Key
+_Record = TypeVar("_Record", Begin, Key)
+_Struct = TypeVar("_Struct", Begin, Key, Header)
 
 
-def _with_check(record: _T, key: bytes) -> bytes:
+def _with_check(record: _Record, key: bytes) -> bytes:
     bare = msgspec.json.encode(msgspec.structs.replace(record, check=""), order="sorted")
     check = blake3(bare, key=key).hexdigest()
     return msgspec.json.encode(msgspec.structs.replace(record, check=check), order="sorted") + b"\n"
 
 
-def _require_check(record: _T, content: bytes, key: bytes | None, name: str) -> None:
+def _require_check(record: _Record, content: bytes, key: bytes | None, name: str) -> None:
     if key is not None and _with_check(record, key) != content:
         raise Damaged(f"{name} is damaged: its hash differs.")
 
 
-_Struct = Begin | Key | Header
-
-
-def _decoded(content: bytes, kind: type, name: str) -> "_Struct":
+def _decoded(content: bytes, kind: type[_Struct], name: str) -> _Struct:
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -47,13 +47,15 @@ class Tail:
         self._index_path = database.with_name(f"{database.name}-shm")
         if not database.is_file():
             raise NoSuchDatabase(f"There is no database at {database} to watch; name it with --database.")
-        self.identity = _require_identity(database)
-        self._holder, self._writer, self._copier = (_connect(database) for _ in range(3))
         self._holds = False
         with _plainly(database):
+            self.identity = _require_identity(database)
+            self._holder, self._writer, self._copier = (_connect(database) for _ in range(3))
             mode = self._holder.execute("PRAGMA journal_mode").fetchone()[0]
             if mode != "wal":
-                raise NotADatabase(f"{database} is not in WAL mode but in {mode}: only a write-ahead log can be shipped.")
+                raise NotADatabase(
+                    f"{database} is not in WAL mode but in {mode}: only a write-ahead log can be shipped."
+                )
             self._holder.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             self.page_size: int = self._holder.execute("PRAGMA page_size").fetchone()[0]
         self._index = _open(self._index_path)
@@ -92,7 +94,8 @@ class Tail:
                     raise LogLost(f"The page size of {self.database} changed.")
                 return header
             time.sleep(0.0005)  # Somebody is between the two copies, or died there: then the next reader mends it.
-            self._copier.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            with _plainly(self.database):
+                self._copier.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         raise LogLost(f"The index {self._index_path} cannot be read.")
 
     def log_bytes(self) -> int:
@@ -133,7 +136,7 @@ class Tail:
         table, column = self._position_of.split(".")
         try:
             value: int | None = self._copier.execute(f"SELECT max({column}) FROM {table}").fetchone()[0]  # noqa: S608
-        except sqlite.OperationalError:
+        except sqlite.Error:
             return None
         return value
 
@@ -221,8 +224,10 @@ def _identity(path: Path) -> Identity | None:
 
 
 def _require_identity(path: Path) -> Identity:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+    identity = _identity(path)
+    if identity is None:
+        raise LogLost(f"{path} was removed.")
+    return identity
 
 
 def _identity_of(descriptor: int) -> Identity:
@@ -241,4 +246,3 @@ def _plainly(database: Path) -> Iterator[None]:
         raise LogLost(f"{database} cannot be used any more ({error}).") from error
     except sqlite.DatabaseError as error:
         raise LogLost(f"{database} cannot be used any more ({error}).") from error
-

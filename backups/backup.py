@@ -149,7 +149,14 @@ class _Run:
         """A new chain to build on, put together from the full-grown one; none when that cannot be read from here."""
         try:
             consolidate.consolidate_locked(
-                self.engine, self.store, catalogue, parent.table.manifest.id, self.keyring, self.progress, self.clock
+                self.engine,
+                self.store,
+                catalogue,
+                parent.table.manifest.id,
+                self.keyring,
+                self.progress,
+                self.clock,
+                self.free_bytes,
             )
         except BackupError:
             # Damaged, or no identity at hand: the database itself is the better source then.

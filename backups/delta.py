@@ -115,8 +115,13 @@ def exchange(
     database, staged = Path(swap.database), Path(swap.build)
     swaps.write_down(msgspec.structs.replace(swap, touched=True))
     swaps.keep_logs(swap, after_step)
-    with disk.plainly(f"repairing {database}"):
+    try:
         _overwrite(database, staged, table, difference)
+    except OSError as error:
+        raise BackupError(
+            f"The repair of {database} stopped half-way ({error.strerror}), and it is neither the old database nor the new "
+            f"one: restore again, on another disk if this one fails. What was overwritten is in {swap.evidence}."
+        ) from error
     after_step("overwritten")
 
 

@@ -82,7 +82,14 @@ class LogBroken(BackupError):
 
 
 class Damaged(BackupError):
-    """One backup is not what its manifest says, or has no readable manifest."""
+    """One backup is not what its manifest says, or has no readable manifest.
+
+    `backup` is the one whose own objects are to blame, when that is known: of a chain, all that build on it.
+    """
+
+    def __init__(self, message: str, backup: str | None = None) -> None:
+        super().__init__(message)
+        self.backup = backup
 
 
 class NoParent(BackupError):

@@ -11,7 +11,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -19,7 +19,7 @@ from typing import Final, Self
 from blake3 import blake3
 
 from backups import chunks, index
-from backups.errors import Damaged, StoreError
+from backups.errors import BackupError, Damaged, StoreError
 from backups.index import Chunk, Index
 from backups.manifest import Manifest, Pack
 from backups.pooled import in_order
@@ -107,7 +107,7 @@ class Writer:
         table = Index(range(image_units) if dense else self._units, hashes, tuple(self._chunks))
         content = index.encode(table, self._backup_id, self._index_sealer)
         name = name_of_index(self._backup_id)
-        self._undo.callback(self._store.delete, name)
+        self._undo.callback(_forget, self._store, name)
         self._store.create(name, (content,))
         return tuple(self._packs), Pack(name, len(content), blake3(content).hexdigest()), table
 
@@ -142,7 +142,7 @@ class Writer:
             hasher.update(piece)
         self._packs.append(Pack(name, self._pack_bytes, hasher.hexdigest()))
         self._pack_bytes = 0
-        self._undo.callback(self._store.delete, name)
+        self._undo.callback(_forget, self._store, name)
         self._storing.append(self._uploader.submit(_stored, self._store, name, content))
 
 
@@ -157,11 +157,14 @@ def _stored(store: Store, name: str, content: list[bytes]) -> None:
 def read_index(store: Store, manifest: Manifest, sealer: Sealer) -> Index:
     """The index of that backup. Raises Damaged."""
     stored = manifest.index
-    content = _fetch(store, stored.name, 0, stored.stored_bytes)
+    content = _fetch(store, manifest, stored, 0, stored.stored_bytes)
     if blake3(content).hexdigest() != stored.blake3:
-        raise Damaged(f"{stored.name} is not the bytes that were stored: its hash differs.")
+        raise Damaged(f"{stored.name} is not the bytes that were stored: its hash differs.", manifest.id)
     sizes = [pack.stored_bytes for pack in manifest.packs]
-    return index.decode(content, manifest.id, manifest.units, sizes, sealer)
+    try:
+        return index.decode(content, manifest.id, manifest.units, sizes, sealer)
+    except Damaged as error:
+        raise Damaged(str(error), manifest.id) from error
 
 
 def read_chunks(
@@ -184,7 +187,7 @@ def _opened(manifest: Manifest, table: Index, sealer: Sealer, stored: tuple[int,
         return number, chunks.open_(content, size_bytes, sealer, chunks.place_of(manifest.id, number))
     except Damaged as error:
         pack = manifest.packs[table.chunks[number].pack].name
-        raise Damaged(f"{pack} is not what was stored: {error}") from error
+        raise Damaged(f"{pack} is not what was stored: {error}", manifest.id) from error
 
 
 def _ranges(table: Index, wanted: Iterable[int]) -> Iterator[list[int]]:
@@ -205,7 +208,8 @@ def _ranges(table: Index, wanted: Iterable[int]) -> Iterator[list[int]]:
 
 def _fetched(store: Store, manifest: Manifest, table: Index, numbers: list[int]) -> list[tuple[int, bytes]]:
     first, last = table.chunks[numbers[0]], table.chunks[numbers[-1]]
-    content = _fetch(store, manifest.packs[first.pack].name, first.offset, last.offset + last.size - first.offset)
+    pack, size_bytes = manifest.packs[first.pack], last.offset + last.size - first.offset
+    content = _fetch(store, manifest, pack, first.offset, size_bytes)
     pieces = []
     for number in numbers:
         at = table.chunks[number].offset - first.offset
@@ -213,9 +217,15 @@ def _fetched(store: Store, manifest: Manifest, table: Index, numbers: list[int])
     return pieces
 
 
-def _fetch(store: Store, name: str, offset: int, size: int) -> bytes:
+def _fetch(store: Store, manifest: Manifest, stored: Pack, offset: int, size: int) -> bytes:
     """The range, or Damaged: an object that is missing or short is a damaged backup."""
     try:
-        return store.fetch(name, offset, size)
+        return store.fetch(stored.name, offset, size)
     except StoreError as error:
-        raise Damaged(str(error)) from error
+        raise Damaged(str(error), manifest.id) from error
+
+
+def _forget(store: Store, name: str) -> None:
+    """Delete what is left of a run that failed; when the store is away as well, the next run sweeps it."""
+    with suppress(BackupError):
+        store.delete(name)

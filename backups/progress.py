@@ -51,12 +51,17 @@ class Lines:
 
 
 def line(done_bytes: int, total_bytes: int, phase: str, elapsed_s: float) -> str:
-    """`build 50% (512.0 of 1024.0 MB), 10 s left`; the time left is left out while there is no rate to tell it from."""
+    """`build 50% (512.0 of 1024.0 MB) at 51.2 MB/s, 10 s left`; rate and time are left out while nothing tells them."""
     share = f"{phase} {_percent(done_bytes, total_bytes)}% ({done_bytes / 1e6:.1f} of {total_bytes / 1e6:.1f} MB)"
     if elapsed_s <= 0 or not 0 < done_bytes < total_bytes:
         return share
-    left_s = elapsed_s * (total_bytes - done_bytes) / done_bytes
-    return f"{share}, {left_s:.0f} s left"
+    rate = rate_bytes_s(done_bytes, elapsed_s)
+    return f"{share} at {rate / 1e6:.1f} MB/s, {(total_bytes - done_bytes) / rate:.0f} s left"
+
+
+def rate_bytes_s(done_bytes: int, elapsed_s: float) -> float:
+    """Bytes a second on average since the phase began."""
+    return done_bytes / elapsed_s if elapsed_s > 0 else 0.0
 
 
 def _percent(done_bytes: int, total_bytes: int) -> int:

@@ -161,7 +161,7 @@ class _Work:
                     plan = _decided(catalogue, self.target, known_bad)
                     if not self.target.in_place:
                         self.require_room(plan, plan.build_bytes)
-                    chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
+                    chain = self.open(catalogue, plan)
                 swap = self.swap_of(plan)
                 with self.withdrawn_on_failure(swap):
                     swaps.write_down(self.earlier or swap)
@@ -169,6 +169,17 @@ class _Work:
                     return plan, chain, attempt(plan, chain)
             except Damaged as error:
                 known_bad[plan.backup] = str(error)
+                for link in _needing(error.backup, plan):
+                    known_bad.setdefault(link, f"It builds on what {plan.backup} builds on: {error}")
+
+    def open(self, catalogue: Catalogue, plan: RestorePlan) -> StoredChain:
+        chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
+        if self.keyring.identities and chain.table.manifest.envelope is None:
+            raise Damaged(
+                "It is not sealed, so anybody who can write to the store may have made it; without an identity it is "
+                "restored as it is."
+            )
+        return chain
 
     def build(self, plan: RestorePlan, chain: StoredChain) -> None:
         with self.timed("build", plan.backup):
@@ -234,6 +245,14 @@ class _Work:
             in_place=self.target.in_place,
             why_whole=why_whole,
         )
+
+
+def _needing(backup: str | None, plan: RestorePlan) -> tuple[str, ...]:
+    """The links of the plan's chain that need what turned out damaged in that backup, without trying each of them.
+
+    What the last link still needs of an ancestor, no link in between had stored anew, so they all need it.
+    """
+    return plan.chain[plan.chain.index(backup) :] if backup in plan.chain else ()
 
 
 def _decided(catalogue: Catalogue, target: Target, known_bad: dict[str, str]) -> RestorePlan:

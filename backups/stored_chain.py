@@ -76,7 +76,7 @@ class StoredChain:
             found = units.hash_of(view[slot * unit_bytes : (slot + 1) * unit_bytes], self.key)
             if hashes[unit * units.HASH_BYTES : (unit + 1) * units.HASH_BYTES] != found:
                 pack = link.manifest.packs[link.index.chunks[chunk].pack].name
-                raise Damaged(f"Unit {unit} in {pack} is not what was backed up: its hash differs.")
+                raise Damaged(f"Unit {unit} in {pack} is not what was backed up: its hash differs.", link.manifest.id)
 
 
 def _runs(live: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
@@ -125,4 +125,6 @@ def require_authentic(catalogue: Catalogue, manifest: Manifest, keys: HostKeys) 
     """Return when the manifest is one that the host of these keys signed. Raises Damaged."""
     content = catalogue.find(manifest.id).content
     if not keys.authentic(manifests.authenticated(content), manifest.mac):
-        raise Damaged(f"The manifest of {manifest.id} was not written by who holds its key: its code differs.")
+        raise Damaged(
+            f"The manifest of {manifest.id} was not written by who holds its key: its code differs.", manifest.id
+        )

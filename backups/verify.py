@@ -196,7 +196,11 @@ class _Look:
         if chain is None:
             return
         manifest = chain.table.manifest
-        engine = self.engine or engine_named(manifest.engine)
+        try:
+            engine = self.engine or engine_named(manifest.engine)
+        except UsageError as error:
+            self.findings.append(str(error))
+            return
         with self.store.scratch("verify") as scratch:
             disk.require_room(scratch, manifest.size_bytes, f"a look at {manifest.id}", self.free_bytes)
             copy = scratch / "database"

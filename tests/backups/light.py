@@ -29,18 +29,18 @@ class LightEngine(SqliteEngine):
     """Reads a closed file as it lies there. Its checks find nothing: what is tested with it is not the checking."""
 
     @contextmanager
-    def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
+    def snapshot(self, database: Path, _: Progress = silent) -> Iterator[Reading]:
         units = database.stat().st_size // PAGE
         yield FileReading(database, PAGE, units, time.monotonic(), facts_of(units))
 
-    def check(self, copy: Path, facts: Facts, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
+    def check(self, copy: Path, facts: Facts, **_: object) -> tuple[str, ...]:
         assert copy.stat().st_size == facts.page_count * PAGE
         return ()
 
     def reopen(self, database: Path, facts: Facts) -> tuple[str, ...]:
-        return self.check(database, facts, deep=False)
+        return self.check(database, facts)
 
-    def holders(self, database: Path) -> tuple[Holder, ...]:
+    def holders(self, _: Path) -> tuple[Holder, ...]:
         return ()
 
 

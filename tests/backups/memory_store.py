@@ -45,7 +45,7 @@ class MemoryStore:
         return content
 
     @contextmanager
-    def shared(self, purpose: str) -> Iterator[None]:
+    def shared(self, purpose: str) -> Iterator[None]:  # noqa: ARG002
         yield
 
     def list(self, prefix: str = "") -> tuple[StoredObject, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -181,7 +182,7 @@ def test_a_repair_killed_half_way_is_made_good_by_any_restore(
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(delta, "exchange", lambda *arguments: honest(*arguments, die_after))
+        patched.setattr(delta, "exchange", functools.partial(honest, after_step=die_after))
         with pytest.raises(Killed):
             restore(engine, chain.store, str(chain.database), backup=chain.links[0].id, in_place=True)
     marked = swaps.interrupted(chain.database)
@@ -228,6 +229,23 @@ def test_a_disk_that_does_not_keep_what_is_written_is_found_out(
     marked = swaps.interrupted(chain.database)
     assert marked is not None
     assert marked.touched
+
+
+def test_a_disk_that_fails_half_way_is_said_and_restoring_again_helps(
+    engine: SqliteEngine, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(delta, "_overwrite", fail)
+        with pytest.raises(BackupError, match=r"stopped half-way \(Input/output error\)"):
+            restore(engine, chain.store, str(chain.database), in_place=True)
+    marked = swaps.interrupted(chain.database)
+    assert marked is not None
+    assert marked.touched
+    restore(engine, chain.store, str(chain.database), in_place=True)
+    assert databases.contents(chain.database) == chain.states[2]
 
 
 def test_no_room_for_the_evidence_leaves_everything_as_it_was(engine: SqliteEngine, chain: Chain) -> None:

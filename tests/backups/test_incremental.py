@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backups import catalogue, parents
 from backups import chain as chains
+from backups import restore as restores
 from backups.backup import run_backup
-from backups.errors import Damaged, NoParent
+from backups.errors import Damaged, NoParent, NothingToRestore
 from backups.keys import Keyring
 from backups.manifest import LogSpan
 from backups.restore import restore
 from backups.sqlite import SqliteEngine
+from backups.stored_chain import StoredChain, open_chain
 from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import Chain
@@ -164,3 +167,20 @@ def test_another_hash_key_begins_anew(engine: SqliteEngine, chain: Chain, monkey
     monkeypatch.setattr(Keyring, "hash_key", property(lambda _: bytes(32)))
     with pytest.raises(NoParent, match="another key"):
         run_backup(engine, str(chain.database), chain.store, kind="incr", demonstration=True)
+
+
+def test_a_rotten_full_backup_is_tried_once_and_not_once_for_each_link(
+    engine: SqliteEngine, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for offset in range(0, chain.links[0].packs[0].stored_bytes, 300):
+        databases.flip(chain.path_of(chain.links[0].packs[0].name), offset)
+    opened: list[str] = []
+
+    def counted(*arguments: Any) -> StoredChain:
+        opened.append(arguments[2])
+        return open_chain(*arguments)
+
+    monkeypatch.setattr(restores, "open_chain", counted)
+    with pytest.raises(NothingToRestore, match="It builds on what"):
+        restore(engine, chain.store, str(chain.database))
+    assert opened == [chain.links[2].id]

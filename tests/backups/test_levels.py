@@ -55,23 +55,28 @@ def _flipped(path: Path) -> None:
     databases.flip(path, path.stat().st_size // 2)
 
 
-MANIFEST, PACK, INDEX = (
-    lambda chain, link: f"manifests/{chain.links[link].id}.json",
-    lambda chain, link: chain.links[link].packs[0].name,
-    lambda chain, link: chain.links[link].index.name,
-)
+def manifest_of(chain: Chain, link: int) -> str:
+    return f"manifests/{chain.links[link].id}.json"
+
+
+def pack_of(chain: Chain, link: int) -> str:
+    return chain.links[link].packs[0].name
+
+
+def index_of(chain: Chain, link: int) -> str:
+    return chain.links[link].index.name
 
 
 @pytest.mark.parametrize("link", [0, 1, 2])
 @pytest.mark.parametrize(
     ("what", "damage", "sees"),
     [
-        (MANIFEST, _forged, 0),
-        (PACK, Path.unlink, 1),
-        (PACK, _cut, 1),
-        (INDEX, Path.unlink, 1),
-        (PACK, _flipped, 2),
-        (INDEX, _flipped, 2),
+        (manifest_of, _forged, 0),
+        (pack_of, Path.unlink, 1),
+        (pack_of, _cut, 1),
+        (index_of, Path.unlink, 1),
+        (pack_of, _flipped, 2),
+        (index_of, _flipped, 2),
     ],
 )
 def test_each_damage_is_seen_from_its_level_on(
@@ -84,15 +89,15 @@ def test_each_damage_is_seen_from_its_level_on(
 
 @pytest.mark.parametrize("link", [0, 1])
 def test_a_missing_ancestor_is_seen_from_level_0_on(chain: Chain, link: int) -> None:
-    chain.path_of(MANIFEST(chain, link)).unlink()
+    chain.path_of(manifest_of(chain, link)).unlink()
     outcome = verify(chain.store, level=0)
     assert outcome.findings == (f"Its parent {chain.links[link].id} is missing.",)
 
 
 def test_a_page_that_was_stored_wrong_is_named(chain: Chain) -> None:
-    _flipped(chain.path_of(PACK(chain, 1)))
+    _flipped(chain.path_of(pack_of(chain, 1)))
     (finding,) = verify(chain.store, level=3).findings
-    assert re.match(rf"{PACK(chain, 1)} is not the bytes that were stored: its hash differs. Units \d+", finding)
+    assert re.match(rf"{pack_of(chain, 1)} is not the bytes that were stored: its hash differs. Units \d+", finding)
 
 
 def test_the_sample_leaves_out_what_was_looked_at_and_a_seed_repeats_it(chain: Chain) -> None:

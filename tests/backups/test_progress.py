@@ -1,4 +1,4 @@
-"""Progress in lines: rare, and with the time that is left."""
+"""Progress in lines: rare, and with the rate and the time that is left."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def test_a_line_comes_every_ten_seconds_and_none_for_short_work() -> None:
         now = float(second)
         lines(second, 100, "build")
     assert said == [
-        "build 10% (0.0 of 0.0 MB), 90 s left",
-        "build 20% (0.0 of 0.0 MB), 80 s left",
+        "build 10% (0.0 of 0.0 MB) at 0.0 MB/s, 90 s left",
+        "build 20% (0.0 of 0.0 MB) at 0.0 MB/s, 80 s left",
     ]
 
 
@@ -29,7 +29,7 @@ def test_the_time_left_is_that_of_the_phase() -> None:
     lines(0, 100, "store")
     now = 110.0
     lines(50, 100, "store")
-    assert said == ["store 0% (0.0 of 0.0 MB)", "store 50% (0.0 of 0.0 MB), 10 s left"]
+    assert said == ["store 0% (0.0 of 0.0 MB)", "store 50% (0.0 of 0.0 MB) at 0.0 MB/s, 10 s left"]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_time_left_is_that_of_the_phase() -> None:
         (0, 0, 5.0, "check 0% (0.0 of 0.0 MB)"),
         (5_000_000, 10_000_000, 0.0, "check 50% (5.0 of 10.0 MB)"),
         (10_000_000, 10_000_000, 5.0, "check 100% (10.0 of 10.0 MB)"),
-        (2_500_000, 10_000_000, 5.0, "check 25% (2.5 of 10.0 MB), 15 s left"),
+        (2_500_000, 10_000_000, 5.0, "check 25% (2.5 of 10.0 MB) at 0.5 MB/s, 15 s left"),
     ],
 )
 def test_a_line_says_what_it_can(done: int, total: int, elapsed: float, text: str) -> None:

@@ -16,6 +16,7 @@ from backups.errors import BackupError, Busy, DatabaseDamaged, NoSpace, NotAData
 from backups.sqlite import SqliteEngine
 from backups.sqlite_messages import Failed
 from tests.backups import databases
+from tests.backups.snapshots import take
 
 
 @pytest.mark.parametrize(
@@ -52,12 +53,12 @@ def test_a_position_is_a_table_and_a_column(position: str) -> None:
 
 def test_names_that_urls_find_special_are_just_names(engine: SqliteEngine, tmp_path: Path) -> None:
     path = databases.make(tmp_path / "100% gym?mode=memory#1.db", rows=3)
-    assert engine.snapshot(path, tmp_path / "copy?x=1").facts.position == 3
+    assert take(engine, path, tmp_path / "copy?x=1").facts.position == 3
 
 
 def test_a_directory_is_not_a_database(engine: SqliteEngine, tmp_path: Path) -> None:
     with pytest.raises(NotADatabase, match="is a directory"):
-        engine.snapshot(tmp_path, tmp_path / "copy")
+        take(engine, tmp_path, tmp_path / "copy")
 
 
 def test_an_agent_that_never_answers_is_killed_at_the_deadline(database: Path, tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_an_agent_that_never_answers_is_killed_at_the_deadline(database: Path, t
         blocker.execute("PRAGMA journal_mode = DELETE")
         blocker.execute("BEGIN EXCLUSIVE")
         with pytest.raises(Busy, match=r"The snapshot of .* took longer than 0\.2 s and was given up"):
-            SqliteEngine(deadline_s=0.2).snapshot(database, tmp_path / "copy")
+            take(SqliteEngine(deadline_s=0.2), database, tmp_path / "copy")
     blocker.close()
 
 
@@ -74,7 +75,7 @@ def test_an_agent_that_dies_is_an_error_of_its_own(
 ) -> None:
     monkeypatch.setattr(engines, "_AGENT", "backups.no_such_agent")
     with pytest.raises(BackupError, match="its process ended with code 1"):
-        engine.snapshot(database, tmp_path / "copy")
+        take(engine, database, tmp_path / "copy")
 
 
 def test_every_commit_acknowledged_before_taken_t_is_in_the_snapshot(
@@ -82,7 +83,7 @@ def test_every_commit_acknowledged_before_taken_t_is_in_the_snapshot(
 ) -> None:
     databases.write(database, 1)
     acknowledged_t = time.monotonic()
-    snapshot = engine.snapshot(database, tmp_path / "copy")
+    snapshot = take(engine, database, tmp_path / "copy")
     assert acknowledged_t < snapshot.taken_t < time.monotonic()
     assert snapshot.facts.position == 201
 
@@ -100,7 +101,7 @@ def test_a_snapshot_under_constant_writes_ends_and_is_of_one_state(
         try:
             log = database.with_name("gym.db-wal")
             databases.wait_until(lambda: log.exists() and log.stat().st_size > 0, "the first write")
-            facts = engine.snapshot(database, tmp_path / "copy").facts
+            facts = take(engine, database, tmp_path / "copy").facts
         finally:
             writer.kill()
     assert facts.tables["notes"].rows == facts.tables["operations"].rows == facts.position
@@ -131,7 +132,7 @@ def test_each_way_to_fail_is_one_sentence(
     (tmp_path / "gym.db").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=words) as caught:
-        engine.snapshot(Path("gym.db"), tmp_path / "copy")
+        take(engine, Path("gym.db"), tmp_path / "copy")
     assert type(caught.value) is kind
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from backups import catalogue
+from backups import manifest as manifests
 from backups.errors import NoSpace, NoSuchBackup
 from backups.verification import Verification
 from backups.verify import verify
@@ -134,3 +136,9 @@ def test_two_looks_at_once_both_stay(house: House) -> None:
     look = Verification(backup="b", level=4, ok=True, findings=(), at="", seconds=0, read_bytes=0, host="")
     names = [verification.append(store, look), verification.append(store, look)]
     assert names == ["manifests/b.verified-0001.json", "manifests/b.verified-0002.json"]
+
+
+def test_an_engine_not_known_here_is_a_finding(house: House) -> None:
+    made = manifests.signed(msgspec.structs.replace(house.newer, engine="oracle"), lambda _: "")
+    house.manifest_of(house.newer).write_bytes(manifests.encode(made))
+    assert verify(house.store).findings == ("This version knows no engine oracle.",)

@@ -13,6 +13,7 @@ from backups.errors import BackupError, NoSuchDatabase, NotADatabase, UsageError
 from backups.facts import Facts
 from backups.sqlite import SqliteEngine
 from tests.backups import databases
+from tests.backups.snapshots import take
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
 
 
 def taken(case: Case, into: Path) -> Facts:
-    return case.engine.snapshot(case.database, into).facts
+    return take(case.engine, case.database, into).facts
 
 
 def test_path_of_understands_urls_and_paths_alike(case: Case) -> None:
@@ -51,7 +52,7 @@ def test_a_missing_database_is_named(case: Case, tmp_path: Path) -> None:
     with pytest.raises(NoSuchDatabase, match=str(missing)):
         case.engine.size_bytes(missing)
     with pytest.raises(NoSuchDatabase, match=str(missing)):
-        case.engine.snapshot(missing, tmp_path / "copy")
+        take(case.engine, missing, tmp_path / "copy")
     assert not missing.exists()
 
 
@@ -59,7 +60,7 @@ def test_something_else_is_not_a_database(case: Case, tmp_path: Path) -> None:
     letter = tmp_path / "letter.txt"
     letter.write_text("Dear engine, " * 500)
     with pytest.raises(NotADatabase, match=r"letter\.txt"):
-        case.engine.snapshot(letter, tmp_path / "copy")
+        take(case.engine, letter, tmp_path / "copy")
     assert letter.read_text() == "Dear engine, " * 500
 
 
@@ -140,5 +141,5 @@ def test_progress_can_stop_the_work(case: Case, tmp_path: Path) -> None:
         raise BackupError(f"stopped in {phase} at {done_bytes} of {total_bytes}")
 
     with pytest.raises(BackupError, match="stopped in"):
-        case.engine.snapshot(case.database, tmp_path / "large", stop)
+        take(case.engine, case.database, tmp_path / "large", stop)
     assert case.engine.check(copy, facts, deep=False) == ()

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import shutil
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pysqlite3.dbapi2 as sqlite
@@ -14,7 +16,7 @@ import pytest
 
 from backups.addresses import store_at
 from backups.backup import run_backup
-from backups.engine import Snapshot
+from backups.engine import Reading
 from backups.progress import Progress, silent
 from backups.sqlite import SqliteEngine
 from ci.drill import Order, Rehearsal
@@ -112,10 +114,13 @@ def test_a_fault_that_never_bit_is_unknown(tmp_path: Path) -> None:
 class CopyMainFile(SqliteEngine):
     """The planted bug: the database file is copied, and what is still in its log is not."""
 
-    def snapshot(self, database: Path, into: Path, progress: Progress = silent) -> Snapshot:
-        alone = into.with_name("alone.db")
-        shutil.copyfile(database, alone)
-        return super().snapshot(alone, into, progress)
+    @contextlib.contextmanager
+    def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
+        with tempfile.TemporaryDirectory() as place:
+            alone = Path(place, "alone.db")
+            shutil.copyfile(database, alone)
+            with super().snapshot(alone, progress) as reading:
+                yield reading
 
 
 class CopiesTheMainFile(Rehearsal):

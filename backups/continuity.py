@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backups.wal import IndexHeader, Salts
+from backups.wal import Checksum, Salts, ShmHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Position:
 
     salts: Salts
     frame: int
-    checksum: int
+    checksum: Checksum
     change: int | None = None
 
 
@@ -36,12 +36,12 @@ class Broken:
     why: str
 
 
-def of(index: IndexHeader) -> Position:
+def of(index: ShmHeader) -> Position:
     """The end of what is committed."""
-    return Position(index.salts, index.frames, index.checksum, index.change)
+    return Position(index.salts, index.mx_frame, index.frame_checksum, index.change)
 
 
-def follows(shipped: Position, index: IndexHeader, checksum: int | None, commits: int | None) -> int | Broken:
+def follows(shipped: Position, index: ShmHeader, checksum: Checksum | None, commits: int | None) -> int | Broken:
     """The first frame that was not shipped yet, or why the log does not go on from there.
 
     `checksum` is that of the frame numbered `shipped.frame` in the log as it is now, None when there is no such frame.
@@ -49,7 +49,7 @@ def follows(shipped: Position, index: IndexHeader, checksum: int | None, commits
     """
     if index.salts == shipped.salts:
         return _same_round(shipped, index, checksum)
-    if index.salts.first != shipped.salts.next_first:
+    if index.salts[0] != (shipped.salts[0] + 1) & 0xFFFFFFFF:
         return Broken("The log was begun anew by somebody else: its salts are not those of the next round.")
     if shipped.change is None:
         return Broken("The log was begun anew while nobody watched it.")
@@ -58,8 +58,8 @@ def follows(shipped: Position, index: IndexHeader, checksum: int | None, commits
     return 1
 
 
-def _same_round(shipped: Position, index: IndexHeader, checksum: int | None) -> int | Broken:
-    if index.frames < shipped.frame:
+def _same_round(shipped: Position, index: ShmHeader, checksum: Checksum | None) -> int | Broken:
+    if index.mx_frame < shipped.frame:
         return Broken("The log is shorter than what was shipped of it.")
     if shipped.frame and checksum != shipped.checksum:
         return Broken("The log holds other frames than were shipped.")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from backups import logbook, segments, wal
+from backups import logbook, segments, stretch
 from backups import store as stores
 from backups.clock import compact, parse, rfc3339
 from backups.continuity import Position
@@ -19,7 +19,7 @@ from backups.sealing import Sealer
 from backups.segments import Begin, Header, Key
 from backups.store import Store
 from backups.tail import Identity
-from backups.wal import FRAME_HEADER_BYTES, Salts
+from backups.wal import FRAME_HEADER_BYTES, Checksum, Salts
 
 
 class Course:
@@ -36,7 +36,7 @@ class Course:
         self._read_at = read_at
         self._pending: tuple[Header, bytes] | None = None
         self.index = index
-        self.shipped = Position(Salts(*begin.salts), begin.frame, begin.checksum)
+        self.shipped = Position(begin.salts, begin.frame, begin.checksum)
 
     @property
     def generation(self) -> str:
@@ -57,12 +57,13 @@ class Course:
         Raises LogBroken when they are not the frames that the log's index speaks of, and a StoreError when it is not known
         whether they were published: `settle` must succeed before anything else.
         """
-        last, after, commits = first - 1, 0, []
-        for frame, _ in wal.frames_in(frames, self.page_size):
+        last, commits = first - 1, []
+        after: Checksum = segments.START
+        for frame, _ in stretch.frames_in(frames, self.page_size):
             last, after = last + 1, frame.checksum
             if frame.salts != salts:
                 raise LogBroken(f"Frame {last} of the log is of another round than its index says.")
-            if frame.commits:
+            if frame.units:
                 commits.append((last, frame.units))
         # A clock set back would make two instants out of one; what was read later has no earlier time.
         self._read_at = max(rfc3339(now), self._read_at)
@@ -70,10 +71,10 @@ class Course:
             generation=self.generation,
             index=self.index + 1,
             page_size=self.page_size,
-            salts=(salts.first, salts.second),
+            salts=salts,
             first=first,
             last=last,
-            before=self.shipped.checksum if first > 1 else 0,
+            before=self.shipped.checksum if first > 1 else segments.START,
             after=after,
             commits=tuple(commits),
             read_at=self._read_at,
@@ -128,7 +129,7 @@ def begin(
         inode=identity[1],
         host=socket.gethostname(),
         page_size=page_size,
-        salts=(at.salts.first, at.salts.second),
+        salts=at.salts,
         frame=at.frame,
         checksum=at.checksum,
         envelope=envelope,

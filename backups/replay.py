@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from pysqlite3 import dbapi2 as sqlite
 
-from backups import build, catalogue, disk, segments, wal
+from backups import build, catalogue, disk, segments, stretch
 from backups.catalogue import Catalogue
 from backups.clock import parse
 from backups.course import instant_of
@@ -38,9 +38,9 @@ class ReplayPlan:
     """What a replay will do: segments `first` to `last` of `generation` over `backup`, of the last one up to `last_frame`.
 
     The image then has `units` of `page_size`. Nothing is replayed when `first` is higher than `last`. With `until_position`
-    the replay ends earlier, after the commit that first reaches it. `reaches` (RFC 3339) is when the last commit was shipped,
-    or the backup taken; `position` how far the application had come by then, at most. `cost` is a sentence about what lies in
-    the store and cannot be reached, empty when nothing does.
+    the replay ends earlier, after the commit that first reaches it. `reaches` (RFC 3339) is when the last commit was read to
+    be shipped, or the backup taken; `position` how far the application had come by then, at most. `cost` is a sentence about
+    what lies in the store and cannot be reached, empty when nothing does.
     """
 
     backup: str
@@ -301,13 +301,13 @@ class _Laying:
         last = plan.last_frame if header.index == plan.last else header.last
         self.segments += 1
         self.reaches = header.read_at
-        for frame, page in wal.frames_in(frames, page_size):
+        for frame, page in stretch.frames_in(frames, page_size):
             number += 1
             if number > last:
                 return True
             build.write_at(descriptor, page, (frame.page - 1) * page_size)
             self.frames += 1
-            if frame.commits:
+            if frame.units:
                 self.commits += 1
                 self.units = frame.units
                 if ask and wanted is not None and self._come_to(descriptor, wanted):

@@ -24,7 +24,7 @@ from backups.continuity import Position
 from backups.errors import Damaged
 from backups.keys import Envelope
 from backups.sealing import Sealer
-from backups.wal import FRAME_HEADER_BYTES, Salts
+from backups.wal import FRAME_HEADER_BYTES, Checksum, Salts
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -35,6 +35,9 @@ PREFIX: Final = "log/"
 FORMAT: Final = 1
 MOST_BYTES: Final = 8 << 20
 """How much log one segment holds before it is zstd-compressed, at most: one larger commit goes into several."""
+
+START: Final[Checksum] = (0, 0)
+"""What stands for the checksum before the first frame of a round."""
 
 _MAGIC: Final = b"gymlog1\n"
 _LENGTH = struct.Struct(">I")
@@ -61,9 +64,9 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True):
     inode: int
     host: str
     page_size: int
-    salts: tuple[int, int]
+    salts: Salts
     frame: int
-    checksum: int
+    checksum: Checksum
     envelope: Envelope | None
     check: str = ""
 
@@ -89,11 +92,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     index: int
     page_size: int
-    salts: tuple[int, int]
+    salts: Salts
     first: int
     last: int
-    before: int
-    after: int
+    before: Checksum
+    after: Checksum
     commits: tuple[tuple[int, int], ...]
     read_at: str
     position: int | None
@@ -103,7 +106,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def end(self) -> Position:
         """The place in the log after it."""
-        return Position(Salts(*self.salts), self.last, self.after)
+        return Position(self.salts, self.last, self.after)
 
     @property
     def body_bytes(self) -> int:
@@ -236,7 +239,7 @@ def follows(before: Stored | None, stored: Stored) -> str:
     if new.previous != before.hash:
         return f"{name} does not follow on the segment before it: it was written after another one."
     same_round = new.salts == old.salts and (new.first, new.before) == (old.last + 1, old.after)
-    next_round = new.salts != old.salts and (new.first, new.before) == (1, 0)
+    next_round = new.salts != old.salts and (new.first, new.before) == (1, START)
     if not (same_round or next_round) or new.page_size != old.page_size:
         return f"{name} does not go on where the segment before it ended."
     return ""

@@ -1,9 +1,9 @@
 """Asking the process that ships the log: one line of JSON there, one back, over its Unix socket.
 
-    {"ship": true}                     -> {"generation": …, "index": …} once all that was committed before is durable, and
-                                          the generation has a backup, so that it can be restored; or {"error": sentence}
-    {"ship": true, "unbased": true}    -> the same without waiting for the backup
-    {"status": true}                   -> how it stands
+{"ship": true}                     -> {"generation": …, "index": …} once all that was committed before is durable, and
+                                      the generation has a backup, so that it can be restored; or {"error": sentence}
+{"ship": true, "unbased": true}    -> the same without waiting for the backup
+{"status": true}                   -> how it stands
 """
 
 from __future__ import annotations

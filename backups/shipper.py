@@ -26,7 +26,7 @@ from backups.errors import BackupError, LogBroken, LogLost
 from backups.keys import Keyring
 from backups.store import Store
 from backups.tail import Tail
-from backups.wal import FRAME_HEADER_BYTES, IndexHeader
+from backups.wal import FRAME_HEADER_BYTES, ShmHeader
 
 Base = Callable[[], None]
 """Makes a backup of the database that knows where in the shipped log it lies."""
@@ -85,7 +85,12 @@ class Shipper:
         self._failures = 0
         self._retry_t = float("-inf")
         self._base = _Base(base, clock)
+        self._figures = {"segments": 0, "log_bytes": 0, "checkpoints": 0, "generations": 0}
         self.trouble = "It has only just begun."
+
+    def figures(self) -> dict[str, int]:
+        """What was done since this process began."""
+        return dict(self._figures)
 
     def ship(self) -> Place:
         """Publish everything that was committed before the call. Raises a BackupError when that is not possible now."""
@@ -169,6 +174,7 @@ class Shipper:
         self._course = course.begin(
             self._store, self._keyring, self._database, tail.identity, tail.page_size, at, self._clock.now(), self._why
         )
+        self._figures["generations"] += 1
         self._say("generation begun", generation=self._course.generation, why=self._why)
         self._base.start(False)
 
@@ -180,20 +186,25 @@ class Shipper:
         under_way.settle()
         index = tail.index()
         first = self._next_frame(tail, under_way, index)
-        for begin, end in course.stretches(first, index.frames, tail.page_size):
+        for begin, end in course.stretches(first, index.mx_frame, tail.page_size):
             frames = tail.read(begin, end)
             under_way.ship(frames, begin, index.salts, self._clock.now(), tail.position())
+            self._figures["segments"] += 1
+            self._figures["log_bytes"] += len(frames)
         if under_way.shipped.salts != index.salts:
             under_way.shipped = continuity.of(index)  # A round in which nothing was written yet.
-        if (under_way.shipped.frame, under_way.shipped.checksum) != (index.frames, index.checksum) and index.frames:
+        if (under_way.shipped.frame, under_way.shipped.checksum) != (
+            index.mx_frame,
+            index.frame_checksum,
+        ) and index.mx_frame:
             raise LogBroken("The log does not hold what its index says.")
         under_way.shipped = replace(under_way.shipped, change=index.change)
 
-    def _next_frame(self, tail: Tail, under_way: Course, index: IndexHeader) -> int:
+    def _next_frame(self, tail: Tail, under_way: Course, index: ShmHeader) -> int:
         shipped = under_way.shipped
         same = index.salts == shipped.salts
         checksum = tail.checksum_at(shipped.frame) if same else None
-        commits = None if same else tail.commits_until(index.frames)
+        commits = None if same else tail.commits_until(index.mx_frame)
         following = continuity.follows(shipped, index, checksum, commits)
         if isinstance(following, Broken):
             raise LogBroken(following.why)
@@ -215,6 +226,7 @@ class Shipper:
         left = self._round_bytes(tail)
         # A reader that is still in the old round keeps it from ending; try again when it has grown by as much once more.
         self._checkpoint_at = self._limits.checkpoint_bytes + (left if left >= round_bytes else 0)
+        self._figures["checkpoints"] += 1
         took_ms = round((self._clock.monotonic() - began_t) * 1000, 1)
         self._say("checkpointed", complete=complete, log_bytes=round_bytes, took_ms=took_ms)
 
@@ -235,7 +247,7 @@ class Shipper:
         tail.hold(_nothing)
 
     def _round_bytes(self, tail: Tail) -> int:
-        return tail.index().frames * (tail.page_size + FRAME_HEADER_BYTES)
+        return tail.index().mx_frame * (tail.page_size + FRAME_HEADER_BYTES)
 
     def _has_base(self, generation: str) -> bool:
         return any(

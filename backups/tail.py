@@ -21,9 +21,9 @@ from urllib.parse import quote
 
 from pysqlite3 import dbapi2 as sqlite
 
-from backups import wal
+from backups import stretch, wal
 from backups.errors import Busy, LogLost, NoSuchDatabase, NotADatabase
-from backups.wal import IndexHeader
+from backups.wal import BrokenLog, Checksum, ShmHeader
 
 Identity = tuple[int, int]
 Then = Callable[[], None]
@@ -84,13 +84,16 @@ class Tail:
             if found != identity:
                 raise LogLost(f"{path} was {'replaced' if found else 'removed'}.")
 
-    def index(self) -> IndexHeader:
+    def index(self) -> ShmHeader:
         """What is committed now."""
         self.require_same_files()
         for _ in range(_INDEX_ATTEMPTS):
-            header = wal.read_index(os.pread(self._index, wal.INDEX_BYTES, 0))
+            try:
+                header = ShmHeader.read(os.pread(self._index, wal.SHM_BYTES, 0))
+            except BrokenLog as error:
+                raise LogLost(str(error)) from error
             if header is not None:
-                if header.page_size != self.page_size and header.frames:
+                if header.page_size != self.page_size and header.mx_frame:
                     raise LogLost(f"The page size of {self.database} changed.")
                 return header
             time.sleep(0.0005)  # Somebody is between the two copies, or died there: then the next reader mends it.
@@ -102,24 +105,20 @@ class Tail:
         """How large the log's file is."""
         return os.fstat(self._log).st_size
 
-    def checksum_at(self, frame: int) -> int | None:
+    def checksum_at(self, frame: int) -> Checksum | None:
         """The running checksum stored with that frame, None when the log does not reach so far."""
-        content = os.pread(self._log, wal.FRAME_HEADER_BYTES, wal.frame_at(frame, self.page_size)) if frame else b""
-        return wal.read_frame(content).checksum if len(content) == wal.FRAME_HEADER_BYTES else None
+        content = os.pread(self._log, wal.FRAME_HEADER_BYTES, self._offset_of(frame)) if frame else b""
+        return stretch.read_frame(content).checksum if len(content) == wal.FRAME_HEADER_BYTES else None
 
     def commits_until(self, frame: int) -> int:
         """How many commits the first `frame` frames of the log hold. They must be held, or the writers stopped."""
-        step = self.page_size + wal.FRAME_HEADER_BYTES
-        found = 0
-        for number in range(1, frame + 1):
-            header = os.pread(self._log, wal.FRAME_HEADER_BYTES, wal.HEADER_BYTES + (number - 1) * step)
-            found += wal.read_frame(header).commits
-        return found
+        headers = (os.pread(self._log, wal.FRAME_HEADER_BYTES, self._offset_of(one)) for one in range(1, frame + 1))
+        return sum(stretch.read_frame(header).units > 0 for header in headers)
 
     def read(self, first: int, last: int) -> bytes:
         """Those frames, as they are in the log. They must be committed, and held or the writers stopped."""
         step = self.page_size + wal.FRAME_HEADER_BYTES
-        wanted, offset = (last - first + 1) * step, wal.frame_at(first, self.page_size)
+        wanted, offset = (last - first + 1) * step, self._offset_of(first)
         pieces: list[bytes] = []
         while wanted:
             piece = os.pread(self._log, wanted, offset)
@@ -151,7 +150,7 @@ class Tail:
                 self.let_go()
                 with self._writers_stopped():
                     index = self.index()
-                    if index.backfilled >= index.frames:
+                    if index.backfilled >= index.mx_frame:
                         stopped()
                         self._mark()
                 before = self.index()
@@ -162,7 +161,7 @@ class Tail:
                 # What is copied only grows within a round: equal before and after, it was so when the reading began, and
                 # there were frames beyond it, which is when a reader gets a mark.
                 same = (before.salts, before.backfilled) == (after.salts, after.backfilled)
-                if same and before.backfilled < before.frames:
+                if same and before.backfilled < before.mx_frame:
                     return
         raise Busy(f"{self.database} is being checkpointed by somebody else all the time; stop whoever does that.")
 
@@ -183,6 +182,9 @@ class Tail:
                 self.let_go()
                 busy, frames, copied = self._copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return bool(not busy and frames == copied)
+
+    def _offset_of(self, frame: int) -> int:
+        return wal.HEADER_BYTES + (frame - 1) * (wal.FRAME_HEADER_BYTES + self.page_size)
 
     @contextmanager
     def _writers_stopped(self) -> Iterator[None]:

@@ -3,8 +3,8 @@
     database ──log──▶ watch ──segments──▶ store          writer ──{"ship": true}──▶ socket ──▶ durable, then the answer
 
 It says what happens on standard error, one line of JSON an event. SIGTERM ships what is left and ends. It never closes the
-database: whoever closes it last removes the log, and with it the proof that nothing is missing. What it needs to go on after a
-`kill -9` lies in the store.
+database: whoever closes it last removes the log, and with it the proof that nothing is missing. What it needs to go on after
+a `kill -9` lies in the store.
 """
 
 from __future__ import annotations

@@ -105,6 +105,12 @@ class Shipper:
         self._well()
         return self._place()
 
+    def close(self) -> None:
+        """Let go of the database. If nobody else has it open it is checkpointed, and its log removed."""
+        if self._tail is not None:
+            self._tail.close()
+            self._tail = None
+
     def tend(self) -> None:
         """What is to be done now and then, and holds up nobody who waits for `ship`: checkpoints, backups, bounds."""
         with suppress(BackupError):

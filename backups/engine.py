@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from backups.facts import Facts
+from backups.facts import Facts, TableContent
 from backups.holders import Holder
 from backups.progress import Progress, silent
 
@@ -15,7 +15,8 @@ from backups.progress import Progress, silent
 class Reading(Protocol):
     """A consistent image of a running database, read once from front to back.
 
-    It is `units` pages of `unit_bytes`; every commit acknowledged before `taken_t` (monotonic seconds) is in it.
+    It is `units` pages of `unit_bytes`; every commit acknowledged before `taken_t` (monotonic seconds) is in it. While it
+    lasts the database is read, and its log held back: whoever reads slowly lets the log grow.
     """
 
     @property
@@ -28,7 +29,10 @@ class Reading(Protocol):
     def taken_t(self) -> float: ...
 
     def blocks(self) -> Iterator[bytes]:
-        """The image in order, in blocks that are multiples of the unit."""
+        """The image in order, once, in blocks that are multiples of the unit.
+
+        Raises DatabaseDamaged as soon as the engine's own check has failed, or Busy when the deadline passes.
+        """
 
     def facts(self) -> Facts:
         """The facts, once the blocks are read. Raises DatabaseDamaged when the engine's own check failed."""
@@ -62,6 +66,9 @@ class Engine(Protocol):
 
         `deep` adds the slow structural checks. The copy is not changed, and nobody else may have it open.
         """
+
+    def content(self, copy: Path, progress: Progress = silent) -> dict[str, TableContent]:
+        """The digest of every table of a sound copy. Slow, unlike the facts: it reads every row."""
 
     def reopen(self, database: Path, facts: Facts) -> tuple[str, ...]:
         """Open a database just put in its place the way a service would, and say what is wrong, briefly checked."""

@@ -1,8 +1,4 @@
-"""What a database held at one instant, small enough to keep in a manifest and sharp enough to tell a bad copy.
-
-A content digest is the sum, modulo 2^128, of the BLAKE3 of every row: the order of rows does not matter, and a sum (unlike
-an exclusive or) also sees a row that is there twice.
-"""
+"""What a database held at one instant, small enough to keep in a manifest and sharp enough to tell a bad copy."""
 
 from __future__ import annotations
 
@@ -10,7 +6,18 @@ import msgspec
 
 
 class TableFacts(msgspec.Struct, frozen=True):
-    """One table: how many rows, and the digest (32 hex digits) of their contents."""
+    """One table: how many rows."""
+
+    rows: int
+
+
+class TableContent(msgspec.Struct, frozen=True):
+    """One table: how many rows, and the digest (32 hex digits) of their contents.
+
+    The digest is the sum, modulo 2^128, of the BLAKE3 of every row: the order of rows does not matter, and a sum (unlike an
+    exclusive or) also sees a row that is there twice. It takes minutes where the rest of the facts take seconds, so it is
+    not among them: that the pages are the right ones is told by their hashes.
+    """
 
     rows: int
     digest: str
@@ -71,6 +78,4 @@ def _table_differences(expected: Facts, found: Facts) -> list[str]:
             sentences.append(f"Table {name} is there, and the manifest does not know it.")
         elif wanted.rows != there.rows:
             sentences.append(f"Table {name} has {there.rows} rows, and the manifest says {wanted.rows}.")
-        elif wanted.digest != there.digest:
-            sentences.append(f"Table {name} has the right number of rows and another content.")
     return sentences

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from backups import conversation
 from backups import sqlite_messages as messages
+from backups.conversation import Conversation
 from backups.engine import Reading
 from backups.errors import BackupError, Busy, DatabaseDamaged, NoSpace, NoSuchDatabase, NotADatabase, UsageError
-from backups.facts import Facts
+from backups.facts import Facts, TableContent
 from backups.holders import Holder, holders_of
 from backups.progress import Progress, silent
 
@@ -59,23 +57,28 @@ class SqliteEngine:
 
     @contextmanager
     def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
-        from backups.consolidate import FileReading
-
         if self.size_bytes(database) == 0:
             raise NotADatabase(f"{database} is empty, so there is nothing to back up; restore it from a backup.")
-        with tempfile.TemporaryDirectory() as place:
-            into = Path(place, "copy")
-            request = messages.TakeSnapshot(str(database), str(into), self._position_of)
-            answer = self._ask(request, progress, f"The snapshot of {database}")
-            if not isinstance(answer, messages.Taken):
+
+        def request(pipe: int) -> bytes:
+            return msgspec.json.encode(messages.TakeSnapshot(str(database), pipe, self._position_of))
+
+        with conversation.talk(_AGENT, request, f"The snapshot of {database}", self._deadline_s) as agent:
+            answer = _next_answer(agent, silent)
+            if not isinstance(answer, messages.Opened):
                 raise _refusal(answer, database)
-            facts = answer.facts
-            yield FileReading(into, facts.page_size, facts.page_count, answer.taken_t, facts)
+            yield SqliteReading(database, agent, answer, progress)
 
     def check(self, copy: Path, facts: Facts, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
         answer = self._ask(messages.CheckCopy(str(copy), facts, deep), progress, f"The check of {copy}")
         if isinstance(answer, messages.Checked):
             return answer.findings
+        raise _refusal(answer, copy)
+
+    def content(self, copy: Path, progress: Progress = silent) -> dict[str, TableContent]:
+        answer = self._ask(messages.DigestCopy(str(copy)), progress, f"The digest of {copy}")
+        if isinstance(answer, messages.Digested):
+            return answer.content
         raise _refusal(answer, copy)
 
     def reopen(self, database: Path, facts: Facts) -> tuple[str, ...]:
@@ -92,49 +95,52 @@ class SqliteEngine:
 
     def _ask(self, request: messages.Request, progress: Progress, what: str) -> messages.Answer:
         """The agent's answer. Its ticks go to `progress` on the way."""
-        # -P: a directory called `backups` where we happen to stand is not the package. A group of its own: Ctrl-C is for
-        # us, and ends the agent through us.
-        command = [sys.executable, "-P", "-m", _AGENT]
-        late = threading.Event()
-        try:
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as process:
-                with _killed_after(process, self._deadline_s, late):
-                    return _converse(process, request, progress)
-        except (EOFError, BrokenPipeError) as error:
-            if late.is_set():
-                raise Busy(f"{what} took longer than {self._deadline_s:g} s and was given up.") from error
-            raise BackupError(f"{what} failed: its process ended with code {process.returncode}.") from error
+        with conversation.talk(_AGENT, lambda _: msgspec.json.encode(request), what, self._deadline_s) as agent:
+            return _next_answer(agent, progress)
 
 
-@contextmanager
-def _killed_after(process: subprocess.Popen[bytes], deadline_s: float, late: threading.Event) -> Iterator[None]:
-    """Kill the process when the block takes too long, which `late` then tells, and in any case when the block ends."""
+class SqliteReading:
+    """An image that an agent reads from the live database, block by block, as fast as they are taken.
 
-    def kill() -> None:
-        late.set()
-        process.kill()
+    While it lasts the database's log cannot begin anew, so it grows with every commit.
+    """
 
-    timer = threading.Timer(deadline_s, kill)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        process.kill()
+    def __init__(self, database: Path, agent: Conversation, opened: messages.Opened, progress: Progress) -> None:
+        self.unit_bytes = opened.unit_bytes
+        self.units = opened.units
+        self.taken_t = opened.taken_t
+        self._database = database
+        self._agent = agent
+        self._progress = progress
+        self._whole = False
+        self._facts: Facts | None = None
+
+    def blocks(self) -> Iterator[bytes]:
+        done_bytes, total_bytes = 0, self.units * self.unit_bytes
+        for block in self._agent.blocks():
+            yield block
+            done_bytes += len(block)
+            self._progress(done_bytes, total_bytes, "read")
+        self._whole = done_bytes == total_bytes
+        if not self._whole:
+            raise _refusal(_next_answer(self._agent, silent), self._database)
+
+    def facts(self) -> Facts:
+        assert self._whole, "the blocks come first"
+        if self._facts is None:
+            answer = _next_answer(self._agent, self._progress)
+            if not isinstance(answer, messages.Taken):
+                raise _refusal(answer, self._database)
+            self._facts = answer.facts
+        return self._facts
 
 
-def _converse(process: subprocess.Popen[bytes], request: messages.Request, progress: Progress) -> messages.Answer:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(msgspec.json.encode(request) + b"\n")
-    process.stdin.flush()
-    for line in process.stdout:
-        answer: messages.Answer = msgspec.json.decode(line, type=messages.Answer)
+def _next_answer(agent: Conversation, progress: Progress) -> messages.Answer:
+    while True:
+        answer: messages.Answer = msgspec.json.decode(agent.answer(), type=messages.Answer)
         if not isinstance(answer, messages.Ticked):
             return answer
         progress(answer.done_bytes, answer.total_bytes, answer.phase)
-    process.wait()
-    raise EOFError
 
 
 def _require_file(database: Path) -> None:
@@ -153,15 +159,17 @@ def _refusal(answer: messages.Answer, database: Path) -> BackupError:
         return DatabaseDamaged(
             f"{database} is damaged, so no backup was made of it; the older ones are untouched, restore one. SQLite: {said}."
         )
+    if answer.code == "LOG":
+        return BackupError(
+            f"{database} could not be read beside its writers: {said}. Run it again; if it stays so, restart the service."
+        )
     if answer.code == "SQLITE_FULL":
         return NoSpace(
             f"There was no room for a copy of {database} ({said}); nothing older was touched. Free some space where the "
             "store stages its work and run it again."
         )
     if answer.code.startswith("SQLITE_IOERR"):
-        return BackupError(
-            f"{database} could not be copied ({said}): the disk it lies on is failing, or the one that stages the copy."
-        )
+        return BackupError(f"{database} could not be read ({said}): the disk it lies on is failing.")
     if answer.code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Busy(f"{database} stayed locked ({said}); find who holds it and run this again.")
     return BackupError(f"SQLite failed on {database}: {said} ({answer.code}).")

@@ -1,4 +1,5 @@
 """The process that reads SQLite databases for the backup engine: one request on stdin, answers on stdout, then it ends.
+An image goes over a pipe of its own.
 
 It is a process of its own because opening and closing a database file drops every SQLite lock that the same process holds
 on it, and because two builds of SQLite in one process do not see each other's locks. It uses pysqlite3 and nothing else.
@@ -10,28 +11,36 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 from pysqlite3 import dbapi2 as sqlite
 
-from backups import sqlite_facts
+from backups import sqlite_facts, sqlite_image
+from backups.conversation import LENGTH
 from backups.facts import differences
 from backups.sqlite_facts import Connection
-from backups.sqlite_messages import Answer, CheckCopy, Checked, Failed, Reopen, Request, Taken, TakeSnapshot, Ticked
+from backups.sqlite_messages import (
+    Answer,
+    CheckCopy,
+    Checked,
+    DigestCopy,
+    Digested,
+    Failed,
+    Opened,
+    Reopen,
+    Request,
+    Taken,
+    TakeSnapshot,
+    Ticked,
+)
+from backups.wal import BrokenLog
 
 _BUSY_TIMEOUT_S = 10.0
-_TICK_S = 0.25
-_NAMES = {
-    "database or disk is full": "SQLITE_FULL",
-    "disk I/O error": "SQLITE_IOERR",
-    "database disk image is malformed": "SQLITE_CORRUPT",
-    "database is locked": "SQLITE_BUSY",
-}
 
 
 def perform(request: Request) -> Answer:
@@ -40,57 +49,72 @@ def perform(request: Request) -> Answer:
         return take_snapshot(request)
     if isinstance(request, CheckCopy):
         return check_copy(request)
+    if isinstance(request, DigestCopy):
+        return digest_copy(request)
     return reopen(request)
 
 
 def take_snapshot(request: TakeSnapshot) -> Answer:
-    """One read transaction on the database: copy in a single step, and measure what was copied.
+    """One read transaction on the database: this thread sends the image, another has SQLite check and measure it.
 
-    A single step, because a backup in steps starts over whenever another process writes, for ever under load. Read-only,
-    so that leaving as the last connection never checkpoints a database that is in the middle of an accident.
+    Read-only, so that leaving as the last connection never checkpoints a database that is in the middle of an accident. The
+    connection belongs to the other thread alone; this one reads the files, and keeps them open until the connection is gone.
     """
-    into = Path(request.into)
-    with closing(_connect(Path(request.database), "mode=ro")) as source:
-        taken_t = time.monotonic()
-        source.execute("BEGIN")
-        source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        size_bytes = _size_bytes(source)
-        with closing(_connect(into, "mode=rwc")) as copy:
-            copy.execute("PRAGMA journal_mode = OFF")  # Scratch: after a crash it is thrown away, not recovered.
-            copy.execute("PRAGMA synchronous = OFF")
-            with _watching(into, size_bytes):
-                source.backup(copy, pages=-1)
-        facts = sqlite_facts.measure(
-            source,
-            request.position_of,
-            read_bytes=lambda done: tell(Ticked(min(done, size_bytes), size_bytes, "measure")),
-        )
-        source.execute("ROLLBACK")
-    with closing(_connect(into, "mode=ro&immutable=1")) as copy:
-        faults = sqlite_facts.structural_faults(copy, deep=True)
-        if faults:
-            return Failed("DAMAGED", " ".join(faults))
-        violations = sqlite_facts.foreign_key_violations(copy)
-    return Taken(msgspec.structs.replace(facts, foreign_key_violations=violations), taken_t)
+    with sqlite_image.Files(Path(request.database)) as files, ThreadPoolExecutor(max_workers=1) as reader:
+        source = reader.submit(_connect, Path(request.database), "mode=ro").result()
+        try:
+            image = reader.submit(sqlite_image.pin, source, files).result()
+            tell(Opened(image.unit_bytes, image.units, image.taken_t))
+            survey = reader.submit(measure, source, request.position_of)
+            send(image.blocks(), request.pipe, stop=lambda: survey.done() and not isinstance(survey.result(), Taken))
+            return survey.result()
+        finally:
+            reader.submit(source.close).result()
+
+
+def measure(source: Connection, position_of: str | None) -> Answer:
+    """The facts of a database that SQLite finds sound."""
+    faults = sqlite_facts.structural_faults(source, deep=False)
+    if faults:
+        return Failed("DAMAGED", " ".join(faults))
+    violations = sqlite_facts.foreign_key_violations(source)
+    return Taken(sqlite_facts.measure(source, position_of, foreign_key_violations=violations))
+
+
+def send(blocks: Iterable[memoryview], pipe: int, stop: Callable[[], bool]) -> None:
+    """Send all of them, unless they are of no use any more: then the pipe ends without a last word."""
+    try:
+        for block in blocks:
+            if stop():
+                return
+            _write(pipe, LENGTH.pack(len(block)))
+            _write(pipe, block)
+        _write(pipe, LENGTH.pack(0))
+    finally:
+        os.close(pipe)
 
 
 def check_copy(request: CheckCopy) -> Checked:
     """Structure first, then content: what SQLite cannot even read is a finding like any other."""
     try:
         with closing(_connect(Path(request.copy), "mode=ro&immutable=1")) as copy:
-            size_bytes = _size_bytes(copy)
             faults = sqlite_facts.structural_faults(copy, deep=request.deep)
             if faults:
                 return Checked(faults)
-            found = sqlite_facts.measure(
-                copy,
-                request.facts.position_of,
-                foreign_key_violations=sqlite_facts.foreign_key_violations(copy),
-                read_bytes=lambda done: tell(Ticked(min(done, size_bytes), size_bytes, "check")),
-            )
+            violations = sqlite_facts.foreign_key_violations(copy)
+            found = sqlite_facts.measure(copy, request.facts.position_of, foreign_key_violations=violations)
     except sqlite.DatabaseError as error:
         return Checked((f"SQLite cannot read the copy: {error}.",))
     return Checked(differences(request.facts, found))
+
+
+def digest_copy(request: DigestCopy) -> Digested:
+    """What every table holds."""
+    with closing(_connect(Path(request.copy), "mode=ro&immutable=1")) as copy:
+        size_bytes = _size_bytes(copy)
+        return Digested(
+            sqlite_facts.content(copy, lambda done: tell(Ticked(min(done, size_bytes), size_bytes, "digest")))
+        )
 
 
 def reopen(request: Reopen) -> Checked:
@@ -124,28 +148,10 @@ def _size_bytes(connection: Connection) -> int:
     return page_count * page_size
 
 
-@contextmanager
-def _watching(copy: Path, total_bytes: int) -> Iterator[None]:
-    """Tell of the growing copy from a thread: a backup in one step never comes back to say how far it is."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_TICK_S):
-            tell(Ticked(min(copy.stat().st_size, total_bytes), total_bytes, "copy"))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _code_of(error: sqlite.Error) -> str:
-    """SQLite's name of the error. What the driver raises out of a backup carries none, only the words."""
-    name: str = getattr(error, "sqlite_errorname", "") or _NAMES.get(str(error), type(error).__name__)
-    return name
+def _write(pipe: int, content: bytes | memoryview) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(pipe, left) :]
 
 
 def _die_with_parent() -> None:
@@ -163,7 +169,13 @@ def main() -> int:
     try:
         answer = perform(request)
     except sqlite.Error as error:
-        answer = Failed(_code_of(error), str(error))
+        answer = Failed(getattr(error, "sqlite_errorname", type(error).__name__), str(error))
+    except BrokenLog as error:
+        answer = Failed("LOG", str(error))
+    except BrokenPipeError:
+        return 1  # Nobody takes the blocks any more.
+    except OSError as error:
+        answer = Failed("SQLITE_IOERR_READ", error.strerror or str(error))
     tell(answer)
     return 0
 

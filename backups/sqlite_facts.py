@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from backups.facts import Facts, TableFacts
+from backups.facts import Facts, TableContent, TableFacts
 
 Connection = Any
 """A `pysqlite3.Connection`; the package has no types."""
@@ -17,21 +17,9 @@ _MODULUS = 1 << 128
 _REPORT_EVERY_ROWS = 50_000
 
 
-def measure(
-    connection: Connection,
-    position_of: str | None,
-    *,
-    foreign_key_violations: int = 0,
-    read_bytes: Callable[[int], None] = lambda _: None,
-) -> Facts:
-    """The facts of the state that the connection's transaction sees. `read_bytes` is told how much content was read so far.
-
-    Text and a blob with the same bytes count as the same content here; the hash of the file tells those apart.
-    """
-    done_bytes = 0
-    tables = {}
-    for name in _tables(connection):
-        tables[name], done_bytes = _table_facts(connection, name, done_bytes, read_bytes)
+def measure(connection: Connection, position_of: str | None, *, foreign_key_violations: int = 0) -> Facts:
+    """The facts of the state that the connection's transaction sees."""
+    tables = {name: TableFacts(_scalar(connection, _count(name))) for name in _tables(connection)}
     position_of, position = _position(connection, position_of)
     return Facts(
         tables=tables,
@@ -44,6 +32,18 @@ def measure(
         foreign_key_violations=foreign_key_violations,
         engine_version=_scalar(connection, "SELECT sqlite_version()"),
     )
+
+
+def content(connection: Connection, read_bytes: Callable[[int], None] = lambda _: None) -> dict[str, TableContent]:
+    """The digest of every table's rows. Slow: `read_bytes` is told how much content was read so far.
+
+    Text and a blob with the same bytes count as the same content here; the hashes of the pages tell those apart.
+    """
+    done_bytes = 0
+    tables = {}
+    for name in _tables(connection):
+        tables[name], done_bytes = _table_content(connection, name, done_bytes, read_bytes)
+    return tables
 
 
 def schema_digest(connection: Connection) -> str:
@@ -74,10 +74,14 @@ def _tables(connection: Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def _table_facts(
+def _count(name: str) -> str:
+    return f"SELECT count(*) FROM {quoted(name)}"  # noqa: S608 - quoted, and from the schema itself
+
+
+def _table_content(
     connection: Connection, name: str, done_bytes: int, read_bytes: Callable[[int], None]
-) -> tuple[TableFacts, int]:
-    """The table's facts, and `done_bytes` grown by its content."""
+) -> tuple[TableContent, int]:
+    """The table's digest, and `done_bytes` grown by its content."""
     encode = msgspec.msgpack.Encoder().encode
     number = int.from_bytes
     rows = total = 0
@@ -94,7 +98,7 @@ def _table_facts(
     finally:
         connection.text_factory = str
     read_bytes(done_bytes)
-    return TableFacts(rows=rows, digest=f"{total % _MODULUS:032x}"), done_bytes
+    return TableContent(rows=rows, digest=f"{total % _MODULUS:032x}"), done_bytes
 
 
 def _position(connection: Connection, position_of: str | None) -> tuple[str | None, int | None]:

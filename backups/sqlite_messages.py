@@ -1,4 +1,4 @@
-"""What the SQLite engine and its agent say to each other: one JSON line a message.
+"""What the SQLite engine and its agent say to each other: one JSON line a message, and blocks over a pipe of their own.
 
 A module of its own, so that the process that asks never loads SQLite.
 """
@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import msgspec
 
-from backups.facts import Facts
+from backups.facts import Facts, TableContent
 
 
 class TakeSnapshot(msgspec.Struct, frozen=True, tag="snapshot"):
-    """Copy the live database to the new file `into`, and give its facts."""
+    """Send the image of the live database over the pipe with that descriptor, and then its facts.
+
+    The answers are `Opened`, before the first block, and `Taken`, after the last. Each block comes after its length (four
+    bytes, little-endian); a length of 0 ends the image, and a pipe that ends without one is an image cut short.
+    """
 
     database: str
-    into: str
+    pipe: int
     position_of: str | None
 
 
@@ -33,7 +37,13 @@ class Reopen(msgspec.Struct, frozen=True, tag="reopen"):
     facts: Facts
 
 
-Request = TakeSnapshot | CheckCopy | Reopen
+class DigestCopy(msgspec.Struct, frozen=True, tag="digest"):
+    """Give the digest of every table of a copy that nobody has open."""
+
+    copy: str
+
+
+Request = TakeSnapshot | CheckCopy | Reopen | DigestCopy
 
 
 class Ticked(msgspec.Struct, frozen=True, tag="ticked"):
@@ -44,17 +54,30 @@ class Ticked(msgspec.Struct, frozen=True, tag="ticked"):
     phase: str
 
 
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """The image is held still; every commit acknowledged before `taken_t` (monotonic) is in it."""
+
+    unit_bytes: int
+    units: int
+    taken_t: float
+
+
 class Taken(msgspec.Struct, frozen=True, tag="taken"):
-    """A snapshot was taken; every commit acknowledged before `taken_t` (monotonic) is in it."""
+    """The whole image was sent, the database is sound, and these are its facts."""
 
     facts: Facts
-    taken_t: float
 
 
 class Checked(msgspec.Struct, frozen=True, tag="checked"):
     """What is wrong, one sentence each; empty when nothing is."""
 
     findings: tuple[str, ...]
+
+
+class Digested(msgspec.Struct, frozen=True, tag="digested"):
+    """What every table holds."""
+
+    content: dict[str, TableContent]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -64,4 +87,4 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Answer = Ticked | Taken | Checked | Failed
+Answer = Ticked | Opened | Taken | Checked | Digested | Failed

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from backups.errors import Damaged, NameTaken
-from backups.facts import TableFacts
+from backups.facts import TableContent
 from backups.manifest import PREFIX
 from backups.store import Store
 
@@ -47,7 +47,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     read_bytes: int
     host: str
     seed: int = 0
-    content: dict[str, TableFacts] = {}
+    content: dict[str, TableContent] = {}
 
 
 def append(store: Store, verification: Verification) -> str:

@@ -22,7 +22,7 @@ from backups.catalogue import Catalogue, Entry
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.engine import Engine
 from backups.errors import Damaged, NoSuchBackup, UsageError
-from backups.facts import TableFacts
+from backups.facts import TableContent
 from backups.keys import Keyring
 from backups.manifest import Manifest, Pack
 from backups.progress import Progress, silent
@@ -113,7 +113,7 @@ class _Look:
     read_bytes: int = 0
     findings: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
-    content: dict[str, TableFacts] = field(default_factory=dict)
+    content: dict[str, TableContent] = field(default_factory=dict)
 
     def take(self) -> None:
         """Go up the levels as far as asked, and no further than the first that finds something."""
@@ -207,7 +207,7 @@ class _Look:
             build.write(chain, copy, self.progress)
             self.findings += engine.check(copy, manifest.facts, deep=True, progress=self.progress)
             if not self.findings:
-                self.content = dict(manifest.facts.tables)
+                self.content = engine.content(copy, self.progress)
             if self.level >= verification.REHEARSED and not self.findings:
                 assert self.boot is not None, "asked for in verify()"
                 self.findings += self.boot(copy)

@@ -111,3 +111,10 @@ def flip(path: Path, offset: int, mask: int = 0x01) -> None:
     content = bytearray(path.read_bytes())
     content[offset] ^= mask
     path.write_bytes(content)
+
+
+def poke(path: Path, offset: int, content: bytes) -> None:
+    """Overwrite some bytes of a file that others may have open."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)

@@ -13,7 +13,7 @@ from backups.backup import run_backup
 from backups.consolidate import FileReading
 from backups.directory_store import DirectoryStore
 from backups.engine import Reading
-from backups.facts import Facts
+from backups.facts import Facts, TableContent
 from backups.holders import Holder
 from backups.keys import Keyring
 from backups.manifest import Manifest
@@ -36,6 +36,9 @@ class LightEngine(SqliteEngine):
     def check(self, copy: Path, facts: Facts, **_: object) -> tuple[str, ...]:
         assert copy.stat().st_size == facts.page_count * PAGE
         return ()
+
+    def content(self, *_: object) -> dict[str, TableContent]:
+        return {}
 
     def reopen(self, database: Path, facts: Facts) -> tuple[str, ...]:
         return self.check(database, facts)

@@ -42,7 +42,7 @@ def backup(hour: int, sequence: int, position: int | None) -> Entry:
         index=Pack(f"objects/{backup_id}/index", 100, "i"),
         codec="zstd",
         facts=Facts(
-            tables={"notes": TableFacts(rows=7, digest="d")},
+            tables={"notes": TableFacts(rows=7)},
             schema_digest="x",
             revision="0002",
             position=position,

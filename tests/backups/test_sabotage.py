@@ -63,16 +63,19 @@ def test_a_restore_refuses_such_a_backup_even_if_nobody_ever_verified_it(databas
     assert databases.contents(database) == now
 
 
-def test_a_log_that_only_changed_rows_is_missed_by_the_content_digest_alone(
-    database: Path, store: DirectoryStore
-) -> None:
-    """No row more, no row less, no new operation, not a page more: only the contents tell."""
+def test_a_log_that_only_changed_rows_is_missed_by_nothing_but_the_pages(database: Path, store: DirectoryStore) -> None:
+    """No row more, no row less, no new operation, not a page more: neither the facts nor SQLite tell it from a good copy."""
     with databases.service(database):
         with databases.connect(database) as other:
             other.execute("UPDATE notes SET extra = x'0000' WHERE id = 7")
-        run_backup(MainFileOnly(position_of="operations.sequence"), str(database), store, demonstration=True)
+        honest = run_backup(SqliteEngine(), str(database), store, kind="full", demonstration=True)
+        forgetful = run_backup(MainFileOnly(), str(database), store, kind="full", demonstration=True)
         other.close()
-    assert verify(store).findings == ("Table notes has the right number of rows and another content.",)
+    assert (honest.facts, honest.units) == (forgetful.facts, forgetful.units)
+    assert honest.root != forgetful.root
+    content = [verify(store, made.id).content["notes"] for made in (honest, forgetful)]
+    assert content[0].rows == content[1].rows
+    assert content[0].digest != content[1].digest
 
 
 def test_an_old_log_left_in_place_makes_a_wrong_database_and_our_restore_removes_it(

@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from pysqlite3 import dbapi2 as sqlite
 
 from backups import sqlite as engines
-from backups import sqlite_agent
 from backups.errors import BackupError, Busy, DatabaseDamaged, NoSpace, NotADatabase, UsageError
 from backups.sqlite import SqliteEngine
 from backups.sqlite_messages import Failed
@@ -112,10 +110,16 @@ def test_a_snapshot_under_constant_writes_ends_and_is_of_one_state(
     ("code", "message", "kind", "words"),
     [
         ("SQLITE_FULL", "database or disk is full", NoSpace, "There was no room for a copy of gym.db"),
-        ("SQLITE_IOERR_READ", "disk I/O error", BackupError, "could not be copied .disk I/O error.: the disk"),
+        (
+            "SQLITE_IOERR_READ",
+            "disk I/O error",
+            BackupError,
+            "could not be read .disk I/O error.: the disk it lies on is failing",
+        ),
         ("SQLITE_NOTADB", "file is not a database", NotADatabase, "gym.db is not an SQLite database"),
         ("SQLITE_CORRUPT_INDEX", "malformed", DatabaseDamaged, "gym.db is damaged, so no backup was made"),
         ("SQLITE_BUSY_SNAPSHOT", "database is locked", Busy, "gym.db stayed locked"),
+        ("LOG", "Frame 2 is missing.", BackupError, "could not be read beside its writers: Frame 2 is missing. Run"),
         ("SQLITE_MISUSE", "bad parameter", BackupError, "SQLite failed on gym.db: bad parameter .SQLITE_MISUSE."),
     ],
 )
@@ -128,14 +132,9 @@ def test_each_way_to_fail_is_one_sentence(
     kind: type[BackupError],
     words: str,
 ) -> None:
-    monkeypatch.setattr(SqliteEngine, "_ask", lambda *_: Failed(code, message))
+    monkeypatch.setattr(engines, "_next_answer", lambda *_: Failed(code, message))
     (tmp_path / "gym.db").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=words) as caught:
         take(engine, Path("gym.db"), tmp_path / "copy")
     assert type(caught.value) is kind
-
-
-def test_the_drivers_words_are_understood_where_it_gives_no_code() -> None:
-    assert sqlite_agent._code_of(sqlite.OperationalError("database or disk is full")) == "SQLITE_FULL"
-    assert sqlite_agent._code_of(sqlite.OperationalError("a poem")) == "OperationalError"

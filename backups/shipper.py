@@ -88,6 +88,14 @@ class Shipper:
         self._figures = {"segments": 0, "log_bytes": 0, "checkpoints": 0, "generations": 0}
         self.trouble = "It has only just begun."
 
+    @property
+    def place(self) -> Place | None:
+        """How far the shipped log has come, None while there is no generation under way."""
+        if self._course is None:
+            return None
+        generation = self._course.generation
+        return Place(generation, self._course.index, self._base.of == generation)
+
     def figures(self) -> dict[str, int]:
         """What was done since this process began."""
         return dict(self._figures)
@@ -103,7 +111,7 @@ class Shipper:
             self._failed(error)
             raise
         self._well()
-        return self._place()
+        return self._require_place()
 
     def close(self) -> None:
         """Let go of the database. If nobody else has it open it is checkpointed, and its log removed."""
@@ -125,8 +133,8 @@ class Shipper:
             self._failed(error)
 
     def _tend_base(self) -> None:
-        place = self._place()
-        if place.restorable:
+        place = self.place
+        if place is None or place.restorable:
             return
         outcome = self._base.outcome()
         if outcome == "" and self._has_base(place.generation):
@@ -138,11 +146,10 @@ class Shipper:
             self._say("base failed", generation=place.generation, why=said)
         self._base.start(outcome is not None)
 
-    def _place(self) -> Place:
-        if self._course is None:
+    def _require_place(self) -> Place:
+        if self.place is None:
             raise BackupError(self.trouble or "There is no generation to ship to.")
-        generation = self._course.generation
-        return Place(generation, self._course.index, self._base.of == generation)
+        return self.place
 
     def _open(self) -> None:
         """The database is watched, and there is a generation under way."""

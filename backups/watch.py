@@ -30,7 +30,7 @@ from backups.clock import SYSTEM, rfc3339
 from backups.errors import BackupError
 from backups.keys import Keyring
 from backups.shipped import Asked, short_path
-from backups.shipper import Limits, Place, Shipper
+from backups.shipper import Limits, Shipper
 from backups.sqlite import SqliteEngine
 
 INTERVAL_S: Final = 0.5
@@ -61,7 +61,6 @@ class Watch:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._clients: list[_Client] = []
         self._stopping = False
-        self._place: Place | None = None
 
     @property
     def wakeup(self) -> int:
@@ -91,13 +90,13 @@ class Watch:
     def _ship(self) -> None:
         """One round of shipping answers everybody who asked before it."""
         try:
-            self._place = self._shipper.ship()
+            place = self._shipper.ship()
         except BackupError as error:
             self._answer_all({"error": str(error)})
             return
-        told = {"generation": self._place.generation, "index": self._place.index}
+        told = {"generation": place.generation, "index": place.index}
         for client in list(self._clients):
-            answered = [asked for asked in client.waiting if asked.unbased or self._place.restorable]
+            answered = [asked for asked in client.waiting if asked.unbased or place.restorable]
             client.waiting = [asked for asked in client.waiting if asked not in answered]
             for _ in answered:
                 self._send(client, told)
@@ -152,7 +151,7 @@ class Watch:
             self._send(client, self._status())
 
     def _status(self) -> dict[str, Any]:
-        place = self._place
+        place = self._shipper.place
         return {
             "trouble": self._shipper.trouble,
             "generation": place.generation if place else None,

@@ -77,6 +77,14 @@ class DatabaseDamaged(BackupError):
     """The database that was to be backed up cannot be read whole, so no backup was made of it."""
 
 
+class LogLost(BackupError):
+    """The log of the live database cannot be read any more: its files went, or are not those that were opened."""
+
+
+class LogBroken(BackupError):
+    """What is in the log of the live database does not follow on what was shipped of it."""
+
+
 class Damaged(BackupError):
     """One backup is not what its manifest says, or has no readable manifest.
 

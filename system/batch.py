@@ -4,8 +4,9 @@
              savepoint ─ job 2 ─ raises ─ roll back        ├─ commit ── the file is still ours ── answers
              savepoint ─ job 3 ─ digest ─ record ─ release ┘
 
-An answer exists only after the commit that holds its effect. When the transaction itself is lost (the connection broke, an
-interrupted statement took it along), nothing of the batch was applied, and it is run again without the job that did it.
+An answer exists only after the commit that holds its effect, and with `shipping` only after that commit is durable elsewhere
+too. When the transaction itself is lost (the connection broke, an interrupted statement took it along), nothing of the batch
+was applied, and it is run again without the job that did it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from system.database import SessionLocal
 from system.errors import ServiceError
 from system.failpoints import FAIL_IN_TRANSACTION, KILL_CONNECTIONS, Failpoints, Injected
 from system.jobs import JOBS, NOTHING_HAPPENED, Reply
+from system.shipping import NotShipped, Shipping
 from system.wire import Answer, Ask
 
 ATTEMPTS = 3
@@ -59,10 +61,18 @@ class Batches:
     stays so until the process ends; whoever restores the database starts a new one.
     """
 
-    def __init__(self, engine: Engine, path: Path, failpoints: Failpoints, job_budget_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        path: Path,
+        failpoints: Failpoints,
+        job_budget_s: float,
+        shipping: Shipping | None = None,
+    ) -> None:
         self._engine = engine
         self._failpoints = failpoints
         self._job_budget_s = job_budget_s
+        self._shipping = shipping
         self._budget = _Budget()
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
@@ -71,6 +81,8 @@ class Batches:
 
     def close(self) -> None:
         """Lets go of the database: the last connection's close checkpoints the WAL into the file."""
+        if self._shipping is not None:
+            self._shipping.close()
         self._engine.dispose()
 
     def look(self) -> str:
@@ -119,13 +131,35 @@ class Batches:
                 _discard(connection)
                 return self._uncommitted(asks, answers, error)
         ours = not self.look()
-        database_ms = (time.monotonic() - began) * 1000
+        committed = time.monotonic()
+        code, doubt = "database-fenced", self.fenced
+        if ours and not all(answer.kind for answer in answers):
+            code, doubt = "not-shipped", self.ship()
+        told = {
+            "database_ms": (committed - began) * 1000,
+            "shipped_ms": (time.monotonic() - committed) * 1000 if self._shipping else 0.0,
+            "batch": len(asks),
+        }
         return [
-            msgspec.structs.replace(answer, database_ms=database_ms, batch=len(asks))
-            if ours or answer.kind
-            else _unknown(answer.number, "database-fenced", self.fenced)
+            _unknown(answer.number, code, doubt)
+            if doubt and not answer.kind
+            else msgspec.structs.replace(answer, **told)
             for answer in answers
         ]
+
+    def ship(self) -> str:
+        """Waits until every commit so far is durable elsewhere, if that is wanted; else why it is not known to be so.
+
+        The commit stands either way, so what was in it is then unknown, never refused.
+        """
+        if self._shipping is None:
+            return ""
+        try:
+            self._shipping.wait()
+        except NotShipped as error:
+            log.error("commit not shipped", error=str(error))
+            return str(error)
+        return ""
 
     def _prepare(self, connection: Connection) -> Any:
         raw: Any = connection.connection.driver_connection

@@ -20,6 +20,10 @@ SCHEMA_REVISION = "0002"
 """The Alembic revision this code reads and writes; a test holds it equal to the newest one in `migrations/`."""
 
 BUSY_TIMEOUT_MS = 5_000
+CHECKPOINT_PAGES = 2_000
+"""The writer checkpoints when the log has grown to this many pages."""
+SHIPPED_CHECKPOINT_PAGES = 65_536
+"""The same while another process ships the log and checkpoints it: so late that it only happens when that one is dead."""
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -48,12 +52,13 @@ def sqlite_path(url: str) -> Path:
     return Path(parsed.database).absolute()
 
 
-def engine_for(url: str, *, writer: bool = False, pooled: bool = True) -> Engine:
+def engine_for(url: str, *, writer: bool = False, pooled: bool = True, shipped: bool = False) -> Engine:
     """An engine whose every connection is set up for durability.
 
     On SQLite: WAL, `synchronous=FULL` (a commit survives power loss, not only a killed process), foreign keys on, a busy
     timeout. With `writer` transactions begin IMMEDIATE, so that a lock is waited for at the start and never met half way;
-    without it connections refuse to write. The file's directory must exist.
+    without it connections refuse to write. With `shipped` checkpoints are left to whoever ships the log. The file's
+    directory must exist.
     """
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
@@ -69,7 +74,7 @@ def engine_for(url: str, *, writer: bool = False, pooled: bool = True) -> Engine
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         raw: Any = connection
         raw.isolation_level = None  # the driver must not begin transactions behind SQLAlchemy's back
-        for pragma in _pragmas(writer):
+        for pragma in _pragmas(writer, shipped):
             raw.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -79,9 +84,10 @@ def engine_for(url: str, *, writer: bool = False, pooled: bool = True) -> Engine
     return engine
 
 
-def _pragmas(writer: bool) -> tuple[str, ...]:
+def _pragmas(writer: bool, shipped: bool) -> tuple[str, ...]:
     # No mmap: a file truncated under a memory map ends the process with SIGBUS, where a read gives an error to act on.
     shared = (f"busy_timeout = {BUSY_TIMEOUT_MS}", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -8192")
     if writer:
-        return ("journal_mode = WAL", "synchronous = FULL", *shared, "wal_autocheckpoint = 2000")
+        checkpoint = SHIPPED_CHECKPOINT_PAGES if shipped else CHECKPOINT_PAGES
+        return ("journal_mode = WAL", "synchronous = FULL", *shared, f"wal_autocheckpoint = {checkpoint}")
     return (*shared, "query_only = ON")

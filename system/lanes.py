@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from system import processes, watch
 from system.errors import OutcomeUnknown, ServiceError, Unavailable
 from system.jobs import Job, Operation
-from system.metrics import DATABASE_SECONDS, LANE_DEPTH, LANE_SHED
+from system.metrics import DATABASE_SECONDS, LANE_DEPTH, LANE_SHED, SHIP_SECONDS
 from system.wire import Answer, Ask, Frames, answer, pack, socket_path
 
 P = ParamSpec("P")
@@ -147,6 +147,8 @@ class Lanes:
         if got.kind:
             raise _error(got)
         DATABASE_SECONDS.labels("write", domain).observe(got.database_ms / 1000)
+        if got.shipped_ms:
+            SHIP_SECONDS.observe(got.shipped_ms / 1000)
         return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms)
 
     async def read(

@@ -27,6 +27,10 @@ DATABASE_SECONDS = Histogram(
     "gymkhana_database_seconds", "Time in the database: a read, or a write until its commit.", ("lane", "domain"),
     buckets=_DATABASE_BUCKETS, registry=REGISTRY,
 )  # fmt: skip
+SHIP_SECONDS = Histogram(
+    "gymkhana_ship_seconds", "From a write's commit until its log is durable elsewhere, when that is waited for.",
+    buckets=_DATABASE_BUCKETS, registry=REGISTRY,
+)  # fmt: skip
 OPEN_CONNECTIONS = Gauge(
     "gymkhana_open_connections", "Established connections to the service's port.", registry=REGISTRY
 )

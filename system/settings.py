@@ -46,6 +46,13 @@ class Settings(BaseSettings):
     session_hours: int = Field(default=24 * 14, ge=1)
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
 
+    ship: Path | None = None
+    """The socket of the process that ships the database's log and checkpoints it; the writer checkpoints when unset."""
+    ship_mode: Literal["async", "sync"] = "async"
+    """With `sync` a write is answered only after the log that holds it is durable elsewhere, or as unknown."""
+    ship_timeout_ms: int = Field(default=5_000, ge=1)
+    """How long the writer waits for that."""
+
     @field_validator("database_url")
     @classmethod
     def _known_engine(cls, url: str) -> str:

@@ -1,11 +1,13 @@
 """The parent of the service's processes (`python -m system.supervisor`): starts them, restarts them, ends them in order.
 
     supervisor ┬─ writer   the one that writes the database
-               └─ http     the one that answers; knows the writer by its socket
+               ├─ http     the one that answers; knows the writer by its socket
+               └─ …        companions, given on the command line as name=module; what they need is in the environment
 
 Standard library only, so that the process costs next to nothing. Who is alive is always written in
 `<runtime>/processes.json`; a child that dies is started again, at once and then ever more slowly; a child that says it
-cannot serve (exit code 2) ends the service with that code. SIGTERM drains the HTTP process first and the writer after it.
+cannot serve (exit code 2) ends the service with that code, unless it is a companion. SIGTERM drains the HTTP process first,
+the writer after it, and the companions last.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ CALM_S = 30.0
 """A child that lived this long is restarted at once again."""
 HTTP_STOP_S = 15.0
 WRITER_STOP_S = 10.0
+COMPANION_STOP_S = 10.0
 
 Modules = dict[str, str]
 
@@ -54,6 +57,8 @@ class Supervisor:
             time.sleep(0.02)
         self._end("http", HTTP_STOP_S)
         self._end("writer", WRITER_STOP_S)
+        for name in self._modules.keys() - CHILDREN.keys():
+            self._end(name, COMPANION_STOP_S)
         (self._runtime / "processes.json").unlink(missing_ok=True)
         return code
 
@@ -67,7 +72,7 @@ class Supervisor:
             if child is not None and child.poll() is not None:
                 del self._children[name]
                 changed = True
-                if child.returncode == CANNOT_SERVE:
+                if child.returncode == CANNOT_SERVE and name in CHILDREN:
                     return CANNOT_SERVE
                 self._fell(name, child.returncode)
                 child = None
@@ -145,7 +150,17 @@ def main(modules: Modules = CHILDREN) -> int:
     """`python -m system.supervisor --runtime DIR`; everything else is in the environment (see `settings.py`)."""
     parser = argparse.ArgumentParser(prog="python -m system.supervisor", description="Runs the service's processes.")
     parser.add_argument("--runtime", type=Path, required=True)
-    return supervise(parser.parse_args().runtime, modules)
+    parser.add_argument("--child", action="append", default=[], type=companion, metavar="NAME=MODULE")
+    arguments = parser.parse_args()
+    return supervise(arguments.runtime, modules | dict(arguments.child))
+
+
+def companion(text: str) -> tuple[str, str]:
+    """Name and module of one more child. Raises ValueError for what names none, or one of our own."""
+    name, _, module = text.partition("=")
+    if not name.isidentifier() or name in CHILDREN or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(text)
+    return name, module
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from system.failpoints import Failpoints
 from system.logs import configure_logs
 from system.schema import SchemaTrouble, check_schema
 from system.settings import Settings, settings
+from system.shipping import Shipping
 from system.wire import Answer, Ask, Frames, ask, pack, socket_path
 
 LOOK_INTERVAL_S = 0.2
@@ -158,9 +159,12 @@ def open_batches(config: Settings) -> Batches:
     """The database, checked and opened for writing. Raises SchemaTrouble with one sentence when it cannot serve."""
     path = sqlite_path(config.database_url)
     check_schema(config.database_url)
-    engine = engine_for(config.database_url, writer=True)
+    engine = engine_for(config.database_url, writer=True, shipped=config.ship is not None)
+    shipping = (
+        Shipping(config.ship, config.ship_timeout_ms / 1000) if config.ship and config.ship_mode == "sync" else None
+    )
     try:
-        return Batches(engine, path, Failpoints(config.failpoints), config.job_budget_ms / 1000)
+        return Batches(engine, path, Failpoints(config.failpoints), config.job_budget_ms / 1000, shipping)
     except OperationalError as error:
         raise SchemaTrouble(f"The database {path} cannot be opened for writing: {error.orig}.") from error
 

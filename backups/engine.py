@@ -61,16 +61,17 @@ class Engine(Protocol):
         Raises NoSuchDatabase, NotADatabase, DatabaseDamaged, Busy or NoSpace.
         """
 
-    def check(self, copy: Path, facts: Facts, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
+    def check(self, copy: Path, facts: Facts | None, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
         """How the copy differs from the facts or is damaged, one sentence each; empty for a faithful, sound copy.
 
-        `deep` adds the slow structural checks. The copy is not changed, and nobody else may have it open.
+        `deep` adds the slow structural checks. Without facts, as after a replay to a point that nobody measured, it is the
+        structure alone. The copy is not changed, and nobody else may have it open.
         """
 
     def content(self, copy: Path, progress: Progress = silent) -> dict[str, TableContent]:
         """The digest of every table of a sound copy. Slow, unlike the facts: it reads every row."""
 
-    def reopen(self, database: Path, facts: Facts) -> tuple[str, ...]:
+    def reopen(self, database: Path, facts: Facts | None) -> tuple[str, ...]:
         """Open a database just put in its place the way a service would, and say what is wrong, briefly checked."""
 
     def members(self, database: Path) -> tuple[Path, ...]:

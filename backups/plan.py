@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backups.catalogue import Entry
 from backups.manifest import Manifest
+
+if TYPE_CHECKING:
+    from backups.replay import ReplayPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class RestorePlan:
     cost: Cost
     refused: tuple[Refused, ...]
     steps: tuple[str, ...]
+    replay: ReplayPlan | None = None
+    """What of the shipped log is laid over the backup; None when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,16 @@ def decide(entries: Sequence[Entry], target: Target, known_bad: Mapping[str, str
             return _plan(entry.manifest, entries, target, tuple(refused))
         refused.append(Refused(entry.id, why))
     return NoRestore(_why_not(target, refused), tuple(refused))
+
+
+def with_replay(plan: RestorePlan, replay: ReplayPlan) -> RestorePlan:
+    """The plan with that replay in it, after the build."""
+    if not replay.segments:
+        return replace(plan, replay=replay, refused=replay.refused)
+    laid = f"replay {replay.segments} segments of the shipped log over the build, up to {replay.reaches}"
+    checked = "check the build: structure"
+    steps = (plan.steps[0], laid, checked, *plan.steps[2:])
+    return replace(plan, replay=replay, refused=replay.refused, steps=steps, position=replay.position)
 
 
 def _why_not(target: Target, refused: list[Refused]) -> str:

@@ -12,13 +12,14 @@ import msgspec
 
 from backups.clock import Clock
 from backups.plan import Cost, Refused, RestorePlan
+from backups.replay import Replayed
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
     """A stretch of a restore in monotonic seconds, and for which backup.
 
-    decide, open, build, check, fence, swap, reopen; in place: fence, decide, open, compare, fetch, keep,
+    decide, open, build, replay, check, fence, swap, reopen; in place: fence, decide, open, compare, fetch, keep,
     swap, check, reopen.
     """
 
@@ -49,6 +50,9 @@ class Restoration:
     fetched_bytes: int = 0
     in_place: bool = False
     why_whole: str = ""
+    replayed: Replayed | None = None
+    log_cost: str = ""
+    """What of the shipped log could not be reached, as a sentence; empty when all of it was."""
 
     @property
     def seconds(self) -> float:

@@ -10,6 +10,7 @@ is ever written to the store, which may be read-only on the day it is needed.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import TypeVar
 from backups import build, delta, disk, lock
 from backups import catalogue as catalogues
 from backups import plan as plans
+from backups import replay as replays
 from backups import swap as swaps
 from backups.backup import restore_lock_of
 from backups.catalogue import Catalogue
@@ -29,7 +31,9 @@ from backups.engine import Engine
 from backups.errors import BackupError, Damaged, InUse, NothingToRestore, UsageError
 from backups.keys import Keyring
 from backups.plan import NoRestore, RestorePlan, Target
+from backups.points import Point
 from backups.progress import Progress, silent
+from backups.replay import Replayed
 from backups.restoration import Restoration, Stopwatch
 from backups.store import Store
 from backups.stored_chain import StoredChain, open_chain
@@ -48,13 +52,16 @@ def plan_restore(
     *,
     backup: str | None = None,
     in_place: bool = False,
+    point: Point | None = None,
+    keyring: Keyring | None = None,
     clock: Clock = SYSTEM,
 ) -> RestorePlan:
-    """What `restore` would do now, as far as the catalogue tells. Touches nothing. Raises NothingToRestore."""
+    """What `restore` would do now, as far as catalogue and log tell. Touches nothing. Raises NothingToRestore."""
     path = engine.path_of(database)
     evidence = _evidence_of(path, clock)
     in_place = in_place and not delta.why_not(path)
-    return _decided(catalogues.read(store), _target(engine, path, backup, evidence, in_place), {})
+    target = _target(engine, path, backup, evidence, in_place)
+    return _decided(store, catalogues.read(store), target, {}, point, keyring or Keyring.plain())
 
 
 def restore(
@@ -64,6 +71,7 @@ def restore(
     *,
     backup: str | None = None,
     in_place: bool = False,
+    point: Point | None = None,
     keyring: Keyring | None = None,
     fence: Fence | None = None,
     progress: Progress = silent,
@@ -76,6 +84,9 @@ def restore(
     old one lies beside it, and its old files are kept as evidence. A database that any process has open is refused (InUse,
     naming them): at once without a `fence`; with one, after it was called, which is when the build is ready.
 
+    With a `point` the shipped log is replayed over the backup that leads there, to the newest state or an earlier one; of
+    what comes out the structure is checked, as nobody measured it before. It goes with neither `backup` nor `in_place`.
+
     `in_place` repairs the file that is there, fetching only what differs; the fence is then called first. Where there is no
     file to repair it is built anew, and the result says why.
 
@@ -85,6 +96,10 @@ def restore(
     path = engine.path_of(database)
     if path.is_dir():
         raise UsageError(f"{path} is a directory; name the database file to restore.")
+    if point is not None and (backup is not None or in_place):
+        raise UsageError(
+            "A point in time is reached from the backup that leads there, built anew: name no backup for it."
+        )
     with disk.plainly(f"the restore of {path}"):
         disk.make_directories(path.parent)
         purpose = f"restore of {path}"
@@ -97,7 +112,15 @@ def restore(
             in_place = in_place and not why_whole
             target = _target(engine, path, backup, evidence, in_place)
             work = _Work(
-                engine, store, target, earlier, keyring or Keyring.plain(), Stopwatch(clock), progress, free_bytes
+                engine,
+                store,
+                target,
+                earlier,
+                point,
+                keyring or Keyring.plain(),
+                Stopwatch(clock),
+                progress,
+                free_bytes,
             )
             return work.repair(fence) if in_place else work.restore(fence, why_whole)
 
@@ -110,6 +133,7 @@ class _Work:
     store: Store
     target: Target
     earlier: Swap | None
+    point: Point | None
     keyring: Keyring
     timed: Stopwatch
     progress: Progress
@@ -117,15 +141,16 @@ class _Work:
 
     def restore(self, fence: Fence | None, why_whole: str) -> Restoration:
         """Build the newest backup that proves good beside the database, and exchange the two."""
-        plan, chain, _ = self.best(self.build)
+        plan, chain, replayed = self.best(self.build)
         swap = self.swap_of(plan)
         with self.withdrawn_on_failure(swap):
             self.fence(fence, plan.backup)
         with self.timed("swap", plan.backup):
             swaps.exchange(swap)
         with self.timed("reopen", plan.backup):
-            self.require_opening(plan.backup, self.engine.reopen(plan.database, chain.table.manifest.facts))
-        return self.result(plan, chain.fetch_bytes(), why_whole=why_whole)
+            facts = None if replayed else chain.table.manifest.facts
+            self.require_opening(plan.backup, self.engine.reopen(plan.database, facts))
+        return self.result(plan, chain.fetch_bytes(), why_whole=why_whole, replayed=replayed)
 
     def repair(self, fence: Fence | None) -> Restoration:
         """Overwrite in place what differs from the newest backup that can give it."""
@@ -158,7 +183,7 @@ class _Work:
         while True:
             try:
                 with self.timed("decide"):
-                    plan = _decided(catalogue, self.target, known_bad)
+                    plan = _decided(self.store, catalogue, self.target, known_bad, self.point, self.keyring)
                     if not self.target.in_place:
                         self.require_room(plan, plan.build_bytes)
                 swap = self.swap_of(plan)
@@ -202,14 +227,22 @@ class _Work:
             )
         return chain
 
-    def build(self, plan: RestorePlan, chain: StoredChain) -> None:
+    def build(self, plan: RestorePlan, chain: StoredChain) -> Replayed | None:
+        facts = chain.table.manifest.facts
         with self.timed("build", plan.backup):
             build.write(chain, plan.build, self.progress)
+        replayed = None
+        if plan.replay is not None and plan.replay.segments:
+            with self.timed("replay", plan.backup):
+                replayed = replays.apply(
+                    self.store, plan.replay, plan.build, self.keyring, position_of=facts.position_of
+                )
         with self.timed("check", plan.backup):
-            facts = chain.table.manifest.facts
-            findings = self.engine.check(plan.build, facts, deep=False, progress=self.progress)
+            measured = None if replayed else facts
+            findings = self.engine.check(plan.build, measured, deep=False, progress=self.progress)
         if findings:
             raise Damaged(" ".join(findings))
+        return replayed
 
     def stage(self, plan: RestorePlan, chain: StoredChain) -> Difference:
         with self.timed("compare", plan.backup):
@@ -250,7 +283,9 @@ class _Work:
             in_place=self.target.in_place,
         )
 
-    def result(self, plan: RestorePlan, fetched_bytes: int, why_whole: str = "") -> Restoration:
+    def result(
+        self, plan: RestorePlan, fetched_bytes: int, why_whole: str = "", replayed: Replayed | None = None
+    ) -> Restoration:
         return Restoration(
             backup=plan.backup,
             taken=plan.taken,
@@ -265,6 +300,8 @@ class _Work:
             fetched_bytes=fetched_bytes,
             in_place=self.target.in_place,
             why_whole=why_whole,
+            replayed=replayed,
+            log_cost=plan.replay.cost if plan.replay else "",
         )
 
 
@@ -276,11 +313,22 @@ def _needing(backup: str | None, plan: RestorePlan) -> tuple[str, ...]:
     return plan.chain[plan.chain.index(backup) :] if backup in plan.chain else ()
 
 
-def _decided(catalogue: Catalogue, target: Target, known_bad: dict[str, str]) -> RestorePlan:
+def _decided(
+    store: Store,
+    catalogue: Catalogue,
+    target: Target,
+    known_bad: dict[str, str],
+    point: Point | None,
+    keyring: Keyring,
+) -> RestorePlan:
+    replay = None
+    if point is not None:
+        replay = replays.plan(store, point, keyring=keyring, known_bad=known_bad, found=catalogue)
+        target = dataclasses.replace(target, backup=replay.backup)
     decision = plans.decide(catalogue.entries, target, known_bad)
     if isinstance(decision, NoRestore):
         raise NothingToRestore(decision.why)
-    return decision
+    return decision if replay is None else plans.with_replay(decision, replay)
 
 
 def _target(engine: Engine, path: Path, backup: str | None, evidence: Path, in_place: bool) -> Target:

@@ -69,7 +69,7 @@ class SqliteEngine:
                 raise _refusal(answer, database)
             yield SqliteReading(database, agent, answer, progress)
 
-    def check(self, copy: Path, facts: Facts, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
+    def check(self, copy: Path, facts: Facts | None, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
         answer = self._ask(messages.CheckCopy(str(copy), facts, deep), progress, f"The check of {copy}")
         if isinstance(answer, messages.Checked):
             return answer.findings
@@ -81,7 +81,7 @@ class SqliteEngine:
             return answer.content
         raise _refusal(answer, copy)
 
-    def reopen(self, database: Path, facts: Facts) -> tuple[str, ...]:
+    def reopen(self, database: Path, facts: Facts | None) -> tuple[str, ...]:
         answer = self._ask(messages.Reopen(str(database), facts), silent, f"Reopening {database}")
         if isinstance(answer, messages.Checked):
             return answer.findings

@@ -23,10 +23,10 @@ class TakeSnapshot(msgspec.Struct, frozen=True, tag="snapshot"):
 
 
 class CheckCopy(msgspec.Struct, frozen=True, tag="check"):
-    """Compare a copy that nobody has open with the facts, content included."""
+    """Check a copy that nobody has open, and compare it with the facts if there are any."""
 
     copy: str
-    facts: Facts
+    facts: Facts | None
     deep: bool
 
 
@@ -34,7 +34,7 @@ class Reopen(msgspec.Struct, frozen=True, tag="reopen"):
     """Open a database as a service would, and check it briefly."""
 
     database: str
-    facts: Facts
+    facts: Facts | None
 
 
 class DigestCopy(msgspec.Struct, frozen=True, tag="digest"):

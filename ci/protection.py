@@ -72,7 +72,7 @@ class Guard:
                 "backup",
                 "watch",
                 *self.database(),
-                *self.stores(),
+                *self.stores(str(self.stand.store)),
                 "--socket",
                 str(self.socket),
                 "--demo",

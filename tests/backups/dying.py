@@ -80,7 +80,7 @@ class DyingEngine(SqliteEngine):
         super().__init__()
         self._moment = moment
 
-    def check(self, copy: Path, facts: Facts, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
+    def check(self, copy: Path, facts: Facts | None, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
         die_at(self._moment, "built")
         findings = super().check(copy, facts, deep=deep, progress=progress)
         die_at(self._moment, "checked")

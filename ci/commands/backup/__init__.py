@@ -12,6 +12,7 @@ __all__ = ["POSITION", "command"]
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "run": ("making", "Make a backup of the running database."),
+    "watch": ("making", "Ship the database's log to the store, so that the newest point is a second old."),
     "list": ("looking", "The backups in the store, newest first, and what is known of each."),
     "show": ("looking", "Everything that is known of one backup."),
     "verify": ("looking", "Prove a backup, as thoroughly as is asked for."),

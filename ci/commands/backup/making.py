@@ -56,8 +56,10 @@ def run(
     from backups.backup import run_backup
     from backups.clock import SYSTEM, rfc3339
     from backups.schedule import due_by_cron
+    from backups.shipped import log_span
 
     engine = engine_for(database, position_of=position)
+    path = engine.path_of(database)
     place = stores_at(stores, make=True)
     if if_due is not None:
         due = due_by_cron(catalogues.read(place).entries, if_due, SYSTEM.now())
@@ -73,10 +75,62 @@ def run(
             kind=cast(Literal["auto", "full", "incr"], kind),
             keyring=keyring,
             pace=None if pace is None else int(pace * 1e6),
+            log=log_span(path.with_suffix(".runtime") / "ship.sock"),
             progress=progress,
             demonstration=demo,
         )
     _say_made(manifest, place, keyring, as_json)
+
+
+@click.command("watch", context_settings={"ignore_unknown_options": False})
+@options.database
+@click.option("--store", metavar="STORE", envvar="GYM_STORE", default="var/backups", help="Where the log goes.")
+@click.option(
+    "--socket", metavar="PATH", envvar="GYM_SHIP", help="Where it is asked to ship.  [default: beside the database]"
+)
+@click.option("--interval", metavar="TIME", default="1s", show_default=True, help="How often the log is shipped.")
+@click.option(
+    "--recipient", "recipients", metavar="AGE1…", multiple=True, envvar="GYM_RECIPIENTS", help="Seal the log."
+)
+@click.option(
+    "--host-secret", metavar="FILE", envvar="GYM_HOST_SECRET", default="var/host.secret", help="This host's own."
+)
+@options.position
+@click.option("--demo", is_flag=True, envvar="GYM_STORE_DEMO", help="Allow a store on the database's own disk.")
+def watch(
+    database: str,
+    store: str,
+    socket: str | None,
+    interval: str,
+    recipients: tuple[str, ...],
+    host_secret: str,
+    position: str,
+    demo: bool,
+) -> None:
+    """Ship the database's log to the store until told to stop, so that the newest point is a second old.
+
+    It makes the backup that the log begins with, and checkpoints the database in the service's place: start the service with
+    GYM_SHIP set to the same socket, and with GYM_SHIP_MODE=sync to have each write acknowledged only when it is shipped.
+
+    \b
+    Example:
+      gymkhana backup watch --store /mnt/backups
+    """
+    import os
+    import sys
+
+    from backups.addresses import engine_for
+    from backups.schedule import duration
+
+    path = engine_for(database).path_of(database)
+    place = socket or str(path.with_suffix(".runtime") / "ship.sock")
+    command = [
+        sys.executable, "-P", "-m", "backups.watch", "--database", str(path), "--store", store, "--socket", place,
+        "--position-of", position, "--interval-ms", f"{duration(interval).total_seconds() * 1000:g}",
+        "--host-secret", host_secret, *(word for recipient in recipients for word in ("--recipient", recipient)),
+        *(["--demonstration"] if demo else []),
+    ]  # fmt: skip
+    os.execv(sys.executable, command)  # noqa: S606  no shell is wanted
 
 
 @click.command("consolidate")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 @click.option(
     "--in-place", is_flag=True, help="Repair the file that is there: fetch and overwrite only the pages that differ."
 )
+@click.option("--to-time", metavar="INSTANT", help="The state at that instant: 2026-11-23T09:00:00+01:00.")
+@click.option("--to-position", metavar="N", type=int, help="The state when the application first came so far.")
+@click.option("--no-replay", is_flag=True, help="The backup alone, without the log that was shipped after it.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
 @click.option("--yes", is_flag=True, help="Replace what is there without asking; it is kept as evidence.")
 @options.opening
@@ -34,6 +37,9 @@ def restore(
     backup: str | None,
     to: str | None,
     in_place: bool,
+    to_time: str | None,
+    to_position: int | None,
+    no_replay: bool,
     dry_run: bool,
     yes: bool,
     keyring: Keyring,
@@ -41,7 +47,8 @@ def restore(
 ) -> None:
     """Put the database back from a backup, falling back to an older one when the newest is bad.
 
-    The service must be stopped. The old files are kept beside the database as evidence.
+    The service must be stopped. The old files are kept beside the database as evidence. Where the log was shipped it is
+    replayed as far as it goes, or to the instant or position asked for.
 
     \b
     Examples:
@@ -49,14 +56,25 @@ def restore(
       gymkhana backup restore --to /tmp/look.db
     """
     from backups.addresses import engine_for, stores_at
+    from backups.points import AtPosition, Newest, Point, at_time
     from backups.restoration import as_json as plain
     from backups.restore import plan_restore
     from backups.restore import restore as bring_back
 
+    asked = [
+        wanted for wanted in (to_time, to_position, backup, in_place or None, no_replay or None) if wanted is not None
+    ]
+    if len(asked) > 1:
+        raise click.UsageError("Say one of --to-time, --to-position, --backup, --in-place and --no-replay.")
+    point: Point | None = None if asked else Newest()
+    if to_time is not None:
+        point = at_time(to_time)
+    elif to_position is not None:
+        point = AtPosition(to_position)
     target = to or database
     engine = engine_for(target)
     place = stores_at(stores)
-    plan = plan_restore(engine, place, target, backup=backup, in_place=in_place)
+    plan = plan_restore(engine, place, target, backup=backup, in_place=in_place, point=point, keyring=keyring)
     if dry_run:
         if as_json:
             say_json({"plan": plain(plan)})
@@ -67,7 +85,7 @@ def restore(
         _confirm(plan)
     with shown() as progress:
         restoration = bring_back(
-            engine, place, target, backup=backup, in_place=in_place, keyring=keyring, progress=progress
+            engine, place, target, backup=backup, in_place=in_place, point=point, keyring=keyring, progress=progress
         )
     if as_json:
         say_json(plain(restoration))
@@ -95,11 +113,19 @@ def _say_plan(plan: RestorePlan) -> None:
 
 def _say_restoration(restoration: Restoration) -> None:
     _say_refused(restoration)
+    replayed = restoration.replayed
+    if restoration.log_cost:
+        click.echo(restoration.log_cost)
     phases = ", ".join(f"{phase.name} {phase.end_t - phase.begin_t:.2f} s" for phase in restoration.phases)
     say_rows(
         ("restored", str(restoration.database)),
         ("from", f"{restoration.backup}, taken {restoration.taken}"),
         ("cost", str(restoration.cost)),
+        *(
+            (("replayed", f"{replayed.commits} commits from the shipped log, up to {replayed.reaches}"),)
+            if replayed
+            else ()
+        ),
         (
             "holds",
             f"{megabytes(restoration.size_bytes)}, {restoration.rows} rows, position {position_text(restoration.position)}",

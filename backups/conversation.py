@@ -41,10 +41,11 @@ class Conversation:
     def ask(self, request: bytes) -> None:
         """Send the one request."""
         assert self._process.stdin is not None
-        # An agent that is gone already says so when it is listened to.
+        # An agent that is gone already says so when it is listened to. Nothing is left in a buffer that closing would send.
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(request + b"\n")
-            self._process.stdin.flush()
+            left = memoryview(request + b"\n")
+            while left:
+                left = left[os.write(self._process.stdin.fileno(), left) :]
 
     def answer(self) -> bytes:
         """The next answer. Raises Busy after the deadline, BackupError when the agent has ended without one."""

@@ -163,6 +163,11 @@ def _refusal(answer: messages.Answer, database: Path) -> BackupError:
         return BackupError(
             f"{database} could not be read beside its writers: {said}. Run it again; if it stays so, restart the service."
         )
+    if answer.code.startswith("SQLITE_READONLY"):
+        return BackupError(
+            f"{database} was left half-way through a commit by a service that was killed, and whoever opens it for writing "
+            f"next undoes that ({said}): start the service once, then run this again."
+        )
     if answer.code == "SQLITE_FULL":
         return NoSpace(
             f"There was no room for a copy of {database} ({said}); nothing older was touched. Free some space where the "

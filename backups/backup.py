@@ -61,8 +61,9 @@ def run_backup(
     """
     path = engine.path_of(database)
     size_bytes = engine.size_bytes(path)
-    if store.local is not None and not demonstration:
-        require_separation(path, store.local)
+    for copy in store.copies:
+        if copy.local is not None and not demonstration:
+            require_separation(path, copy.local)
     with store.exclusive(f"backup of {path}"), lock.hold(restore_lock_of(path), f"backup of {path}", shared=True):
         run = _Run(
             engine, path, store, keyring or Keyring.plain(), Pace(pace), log, progress, clock, size_bytes, free_bytes
@@ -172,9 +173,10 @@ class _Run:
 
     def require_room(self, parent: Parent | None) -> None:
         """Half the size for a full backup: most databases compress better, and running full is survived."""
-        if self.store.local is not None:
-            need_bytes = self.size_bytes // (16 if parent else 2)
-            disk.require_room(self.store.local, need_bytes, f"a backup of {self.path}", self.free_bytes)
+        need_bytes = self.size_bytes // (16 if parent else 2)
+        for copy in self.store.copies:
+            if copy.local is not None:
+                disk.require_room(copy.local, need_bytes, f"a backup of {self.path}", self.free_bytes)
 
     def log_position(self) -> LogPosition | None:
         return self.log() if self.log else None

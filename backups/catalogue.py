@@ -162,6 +162,13 @@ def _chain_fault(entry: Entry, before: Mapping[str, Entry]) -> str:
 
 
 def _entry(store: Store, backup_id: BackupId, sizes: dict[str, int], looks: tuple[Verification, ...]) -> Entry:
+    """The backup by the first copy of its manifest that can be read; of several bad ones, the first speaks."""
+    entries = (_entry_of(copy, backup_id, sizes, looks) for copy in store.copies)
+    first = next(entries)
+    return first if first.manifest else next((entry for entry in entries if entry.manifest), first)
+
+
+def _entry_of(store: Store, backup_id: BackupId, sizes: dict[str, int], looks: tuple[Verification, ...]) -> Entry:
     entry = Entry(str(backup_id), backup_id.sequence, verifications=looks)
     try:
         content = stores.read(store, manifests.name_of(entry.id))

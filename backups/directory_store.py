@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from backups import disk, lock, staging
 from backups.errors import NameTaken, ObjectMissing, StoreError, StoreUnusable
-from backups.store import StoredObject, checked_name
+from backups.store import Store, StoredObject, checked_name
 
 
 class DirectoryStore:
@@ -39,6 +39,14 @@ class DirectoryStore:
     @property
     def local(self) -> Path | None:
         return self._root
+
+    @property
+    def copies(self) -> tuple[Store, ...]:
+        return (self,)
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        return ()
 
     def create(self, name: str, chunks: Iterable[bytes]) -> int:
         target = self._path(name)
@@ -64,10 +72,6 @@ class DirectoryStore:
             raise StoreError(f"{name} in {self._root} is cut short: it has no byte {offset + len(content)}.")
         return content
 
-    @contextmanager
-    def shared(self, purpose: str) -> Iterator[None]:  # noqa: ARG002
-        yield
-
     def list(self, prefix: str = "") -> tuple[StoredObject, ...]:
         if not self._root.exists():
             return ()
@@ -86,11 +90,20 @@ class DirectoryStore:
                 disk.remove_durably(path)
 
     @contextmanager
-    def exclusive(self, purpose: str) -> Iterator[None]:
+    def exclusive(self, purpose: str, *, alone: bool = False) -> Iterator[None]:
         with disk.plainly(f"making the store {self._root}"):
             disk.make_directories(self._root)
-        with lock.hold(self._root / ".lock", purpose):
+        with lock.hold(self._root / ".lock", purpose), ExitStack() as readers:
+            if alone:
+                readers.enter_context(lock.hold(self._root / ".reading", purpose))
             staging.sweep(self._staging)
+            yield
+
+    @contextmanager
+    def shared(self, purpose: str) -> Iterator[None]:
+        with ExitStack() as reading:
+            with suppress(StoreError):  # read-only: nobody deletes here either
+                reading.enter_context(lock.hold(self._root / ".reading", purpose, shared=True))
             yield
 
     def scratch(self, purpose: str) -> AbstractContextManager[Path]:

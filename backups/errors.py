@@ -57,6 +57,10 @@ class NoSpace(BackupError):
     """There is not enough room. Nothing partial is left behind and nothing older was touched."""
 
 
+class ClockJumped(BackupError):
+    """The clock and the order of the backups contradict each other, so nothing is deleted by age."""
+
+
 class Locked(BackupError):
     """Somebody else is at work here; the sentence names who, and since when."""
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import msgspec
 
 from backups import store as stores
+from backups.clock import parse
 from backups.errors import NameTaken, StoreError
 from backups.manifest import PREFIX
 from backups.store import Store, StoredObject
@@ -52,6 +55,44 @@ def pinned(store: Store, listed: Iterable[StoredObject]) -> frozenset[str]:
         if match := _PIN.fullmatch(stored.name):
             latest[match["id"]] = stored.name
     return frozenset(backup for backup, name in latest.items() if _pins(store, name))
+
+
+class Expiry(msgspec.Struct, frozen=True, kw_only=True):
+    """That a backup is to go, since an instant (RFC 3339)."""
+
+    format: int = 1
+    backup: str
+    at: str
+
+
+def expired_name(backup: str) -> str:
+    """The object that marks that backup."""
+    return f"{PREFIX}{backup}.expired.json"
+
+
+def expire(store: Store, backup: str, *, at: str) -> None:
+    """Mark the backup to go. One that is marked already keeps its mark."""
+    with suppress(NameTaken):
+        store.create(expired_name(backup), (msgspec.json.encode(Expiry(backup=backup, at=at), order="sorted") + b"\n",))
+
+
+def expirations(store: Store) -> dict[str, datetime]:
+    """Every marked backup, and since when; those included of which nothing but the mark and some objects is left.
+
+    A mark that cannot be read is as new as can be: to keep is the safe side.
+    """
+    found = {}
+    for stored in store.list(PREFIX):
+        if match := _EXPIRED.fullmatch(stored.name):
+            found[match["id"]] = _since(store, stored.name)
+    return found
+
+
+def _since(store: Store, name: str) -> datetime:
+    try:
+        return parse(msgspec.json.decode(stores.read(store, name), type=Expiry).at)
+    except (StoreError, msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def expired(listed: Iterable[StoredObject]) -> frozenset[str]:

@@ -18,7 +18,8 @@ from backups.plan import Cost, Refused, RestorePlan
 class Phase:
     """A stretch of a restore in monotonic seconds, and for which backup.
 
-    decide, build, check, fence, swap, reopen; in place: fence, decide, compare, fetch, keep, swap, check, reopen.
+    decide, open, build, check, fence, swap, reopen; in place: fence, decide, open, compare, fetch, keep,
+    swap, check, reopen.
     """
 
     name: str

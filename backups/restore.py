@@ -11,7 +11,7 @@ is ever written to the store, which may be read-only on the day it is needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -161,19 +161,40 @@ class _Work:
                     plan = _decided(catalogue, self.target, known_bad)
                     if not self.target.in_place:
                         self.require_room(plan, plan.build_bytes)
-                    chain = self.open(catalogue, plan)
                 swap = self.swap_of(plan)
                 with self.withdrawn_on_failure(swap):
                     swaps.write_down(self.earlier or swap)
-                    plan.build.unlink(missing_ok=True)  # What a killed restore left.
-                    return plan, chain, attempt(plan, chain)
+                    return self.from_any_copy(catalogue, plan, attempt)
             except Damaged as error:
                 known_bad[plan.backup] = str(error)
                 for link in _needing(error.backup, plan):
                     known_bad.setdefault(link, f"It builds on what {plan.backup} builds on: {error}")
 
-    def open(self, catalogue: Catalogue, plan: RestorePlan) -> StoredChain:
-        chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
+    def from_any_copy(
+        self, catalogue: Catalogue, plan: RestorePlan, attempt: Callable[[RestorePlan, StoredChain], _Made]
+    ) -> tuple[RestorePlan, StoredChain, _Made]:
+        """The attempt with what the stores hold between them, then with each alone. Raises Damaged when all of it is bad."""
+        copies = self.store.copies
+        sources = (self.store, *copies) if len(copies) > 1 else (self.store,)
+        for source in sources[:-1]:
+            with suppress(Damaged):
+                return self.from_one(source, catalogue, plan, attempt)
+        return self.from_one(sources[-1], catalogue, plan, attempt)
+
+    def from_one(
+        self,
+        source: Store,
+        catalogue: Catalogue,
+        plan: RestorePlan,
+        attempt: Callable[[RestorePlan, StoredChain], _Made],
+    ) -> tuple[RestorePlan, StoredChain, _Made]:
+        with self.timed("open", plan.backup):
+            chain = self.open(source, catalogue, plan)
+        plan.build.unlink(missing_ok=True)  # What a killed restore left, or a copy that was no good.
+        return plan, chain, attempt(plan, chain)
+
+    def open(self, source: Store, catalogue: Catalogue, plan: RestorePlan) -> StoredChain:
+        chain = open_chain(source, catalogue, plan.backup, self.keyring)
         if self.keyring.identities and chain.table.manifest.envelope is None:
             raise Damaged(
                 "It is not sealed, so anybody who can write to the store may have made it; without an identity it is "

@@ -38,6 +38,14 @@ class Store(Protocol):
     def local(self) -> Path | None:
         """The directory on this machine that holds it, or None when it lives elsewhere."""
 
+    @property
+    def copies(self) -> tuple[Store, ...]:
+        """The stores that this one is made of; itself alone when it is one."""
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """A sentence for each store it is made of that is away; a plain store that is away raises instead."""
+
     def create(self, name: str, chunks: Iterable[bytes]) -> int:
         """Write a new object and return its size in bytes.
 
@@ -60,14 +68,18 @@ class Store(Protocol):
     def delete(self, name: str) -> None:
         """Remove the object for good; removing what is not there is no error."""
 
-    def exclusive(self, purpose: str) -> AbstractContextManager[None]:
+    def exclusive(self, purpose: str, *, alone: bool = False) -> AbstractContextManager[None]:
         """Hold the store against other writers for the block; what dead writers left unfinished is removed first.
 
-        Raises Locked, naming the holder, when somebody has it. Readers, and `create` outside the lock, are not held up.
+        Raises Locked, naming the holder, when somebody has it. `alone` also wants nobody in `shared`: for deleting. Readers,
+        and `create` outside the lock, are not held up.
         """
 
     def shared(self, purpose: str) -> AbstractContextManager[None]:
-        """Hold the store against deletion for the block, together with other readers."""
+        """Hold the store against deletion for the block, together with other readers. Raises Locked during a deletion.
+
+        On a store that cannot be written to nothing is held: nobody deletes from it either.
+        """
 
     def scratch(self, purpose: str) -> AbstractContextManager[Path]:
         """An empty local directory for work in progress, removed when the block ends or its owner is found dead."""

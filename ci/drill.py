@@ -25,11 +25,14 @@ from sqlalchemy.exc import DBAPIError
 from chaos import fault as faults_there_are
 from chaos.fault import Fault
 from ci import environment, survey
+from ci.acts import ACTS
 from ci.drills import Blow, Drill, Pace
 from ci.journal import Event, Journal
+from ci.loopback import HOST
 from ci.probe import Canary
+from ci.protection import Guard
 from ci.sampler import Sampler
-from ci.stand import HOST, SUPERVISOR, Stand, StandError, new_run_id, standing
+from ci.stand import SUPERVISOR, Stand, StandError, new_run_id, standing
 from loadtests.plan import LoadPlan
 from loadtests.tools import RunningLoad, load_tool
 
@@ -61,6 +64,7 @@ class Rehearsal:
         self.directory = order.runs / new_run_id(order.drill.name, time.time())
         self.directory.mkdir(parents=True)
         self.stand = Stand(self.directory, service=order.service)
+        self.guard = Guard(self.stand, order.drill.protection)
         self.journal = Journal(self.directory / "events.jsonl", listener)
 
     def run(self) -> Path:
@@ -77,7 +81,10 @@ class Rehearsal:
                     self._back_up()
                     with contextlib.ExitStack() as faults:
                         self._fault(faults)
-                        self._recover(canary)
+                        if self.order.drill.response == "none":
+                            self._act()
+                        else:
+                            self._recover(canary)
                     self._after()
                     load.stop()
                     self.journal.emit("load.end", f"The users have left. {load.fault}".strip())
@@ -86,6 +93,7 @@ class Rehearsal:
                 self.stand.stop()
                 self._check()
         finally:
+            self.guard.close()
             self.journal.emit("run.end", "The stand is gone; the files remain.")
             self.journal.close()
         return self.directory
@@ -113,6 +121,8 @@ class Rehearsal:
     def _up(self) -> None:
         users = self.order.pace.users
         self.stand.build(users=users + 1, tournaments=max(users // 50, 4), matches=users, seed=self.order.seed)
+        self.guard.prepare()
+        self.guard.start_agents()
         self.stand.start()
         self.stand.wait_ready()
         self.journal.emit("stand.up", f"The service serves {users} users' accounts on port {self.stand.port}.")
@@ -169,9 +179,8 @@ class Rehearsal:
     def _back_up(self) -> None:
         for _ in range(self.order.drill.backups):
             began = time.monotonic()
-            told = self.stand.tool_json(
-                "backup", "run", "--database", self.stand.database_url, "--store", str(self.stand.store), "--demo"
-            )
+            guard = self.guard
+            told = self.stand.tool_json("backup", "run", *guard.database(), *guard.stores(), *guard.sealing(), "--demo")
             seconds = time.monotonic() - began
             kept = {name: told[name] for name in ("id", "taken_t", "size_bytes", "stored_bytes")}
             self.journal.emit("backup.done", f"Backup {told['id']} took {seconds:.1f} s.", seconds=seconds, **kept)
@@ -199,17 +208,18 @@ class Rehearsal:
         parameters = dict(blow.parameters)
         return faults_there_are.make(blow.fault, seed=self.order.seed + number, **parameters)
 
+    def _act(self) -> None:
+        for name in self.order.drill.acts:
+            ACTS[name](self.guard, self.journal)
+
     def _recover(self, canary: Canary) -> None:
-        response = self.order.drill.response
-        if response == "none":
-            return
         self._notice(canary)
         try:
-            if response == "restart":
-                self.stand.kill()
-                self.journal.emit("fence", "No process of the old service is left.")
+            if self.order.drill.response == "restart":
+                self._kill("No process of the old service is left.")
             else:
                 self._restore()
+            self.guard.start_agents()
             self.stand.start()
             self.stand.wait_ready(RECOVERY_TIMEOUT_S)
             self.journal.emit("serve.ready", "The service is ready again.")
@@ -224,20 +234,24 @@ class Rehearsal:
             self._until(lambda: bool(canary.failing) or not self.stand.ready(), NOTICE_TIMEOUT_S, "Nobody noticed.")
             self.journal.emit("notice", f"Noticed: {canary.failing or 'the service says that it is not ready'}.")
 
-    def _restore(self) -> None:
+    def _kill(self, text: str) -> None:
         self.stand.kill()
-        self.journal.emit("fence", "Writers are fenced: no process of the old service is left.")
+        self.guard.fence_agents()
+        self.journal.emit("fence", text)
+
+    def _restore(self) -> None:
+        self._kill("Writers are fenced: no process of the old service is left.")
+        self._act()
+        guard = self.guard
         told = self.stand.tool_json(
-            "backup",
-            "restore",
-            "--database",
-            self.stand.database_url,
-            "--store",
-            str(self.stand.store),
-            "--yes",
+            "backup", "restore", *guard.database(), *guard.stores(*self._left()), *guard.opening(), "--yes"
         )
         (self.directory / "restore.json").write_bytes(msgspec.json.format(msgspec.json.encode(told)))
         self._tell_restoration(told)
+
+    def _left(self) -> list[str]:
+        """The addresses that a restore is told: those of the stores that the faults have left."""
+        return [address for address in self.guard.addresses if "://" in address or Path(address).is_dir()]
 
     def _tell_restoration(self, told: dict[str, Any]) -> None:
         phases = {phase["name"]: phase for phase in told["phases"]}
@@ -249,6 +263,9 @@ class Rehearsal:
         )  # fmt: skip
         self.journal.emit("restore.begin", "The backup is being restored.", at=phases["decide"]["end_t"])
         self.journal.emit("restore.end", "The database is rebuilt.", at=phases["build"]["end_t"])
+        if replayed := told.get("replayed"):
+            self.journal.emit("replay.end", f"{replayed['commits']} commits were replayed from the shipped log.",
+                              at=phases["replay"]["end_t"])  # fmt: skip
         self.journal.emit("verify.end", "It was checked and swapped in.", at=phases["swap"]["end_t"])
 
     def _after(self) -> None:

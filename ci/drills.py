@@ -20,14 +20,34 @@ class Blow:
 
 
 @dataclass(frozen=True, slots=True)
+class Protection:
+    """What guards the database during the drill, beside a directory store.
+
+    `object_store` is a second store, on an S3 server of the stand's own. The shipped `log` makes a restore end at the last
+    commit that was shipped (continuous), or at the last one acknowledged (synchronous). `schedule_s` is how often a
+    scheduler makes a backup by itself.
+    """
+
+    object_store: bool = False
+    log: Literal["none", "continuous", "synchronous"] = "none"
+    encrypted: bool = False
+    schedule_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Drill:
-    """One story: `backups` are taken under load, then the blows fall in order, then comes the response."""
+    """One story: `backups` are taken under load, then the blows fall in order, then comes the response.
+
+    `acts` are what else happens once the blows have fallen, by their names in `ci/acts.py`.
+    """
 
     name: str
     title: str
     blows: tuple[Blow, ...]
     response: Response
     backups: int = 1
+    protection: Protection = Protection()
+    acts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +112,59 @@ DRILLS: Mapping[str, Drill] = {
         ),
     )
 }
+"""What `all` runs: the five disasters that need nothing but the database and a directory."""
+
+OF_BACKUPS: Mapping[str, Drill] = {
+    drill.name: drill
+    for drill in (
+        Drill(
+            "lost-host",
+            "The database and the directory store are gone; only the object store is left to restore from.",
+            (Blow("delete-database", {}), Blow("delete-store", {})),
+            "restore",
+            protection=Protection(object_store=True, encrypted=True),
+        ),
+        Drill(
+            "lost-database-replay",
+            "The database is deleted under load; the newest backup is restored and the shipped log replayed.",
+            (Blow("delete-database", {}),),
+            "restore",
+            protection=Protection(log="continuous"),
+        ),
+        Drill(
+            "lost-disk",
+            "Every process is killed and the database deleted, while each write is acknowledged only when it is shipped.",
+            (Blow("kill-service", {}), Blow("delete-database", {})),
+            "restore",
+            protection=Protection(log="synchronous"),
+        ),
+        Drill(
+            "wrong-key",
+            "The database is deleted; a key that does not open the backup is refused, the right one brings it back.",
+            (Blow("delete-database", {}),),
+            "restore",
+            protection=Protection(encrypted=True),
+            acts=("try-wrong-key",),
+        ),
+        Drill(
+            "missed-backup",
+            "The scheduler of the backups dies, and whoever looks at the backups is told.",
+            (Blow("kill-companion", {"companion": "scheduler"}),),
+            "none",
+            backups=0,
+            protection=Protection(schedule_s=2.0),
+            acts=("await-alarm",),
+        ),
+        Drill(
+            "store-away",
+            "One of two stores goes away and comes back; backups go on, loudly, and it is brought level.",
+            (Blow("kill-companion", {"companion": "object-store"}),),
+            "none",
+            protection=Protection(object_store=True),
+            acts=("back-up-without", "bring-level"),
+        ),
+    )
+}
+"""What `backups` runs: the disasters that the backups themselves are asked about."""
+
+EVERY: Mapping[str, Drill] = {**DRILLS, **OF_BACKUPS}

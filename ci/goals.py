@@ -15,6 +15,16 @@ class Goals:
     recovery_s: float = 15.0
     refuses_newest: bool = False
     """The newest backup is damaged, and must be refused for an older one."""
+    refuses_key: bool = False
+    """A key that does not open the backup is tried first, and must be refused with nothing touched."""
+    loss_s: float | None = None
+    """The log is shipped and replayed, so at most so many seconds of writes are lost; without it, the backup's age."""
+    keeps_all: bool = False
+    """Nothing acknowledged may be lost, though everything on the machine is."""
+    alarm_s: float | None = None
+    """The missed backup must be told within so many seconds of the moment from which it was missing."""
+    degrades: bool = False
+    """A store is away: backups go on in the others, which is said, and it is brought level when it is back."""
     rolls_back: bool = False
     """Writes are made to fail half-way, and must vanish whole."""
     rate_tolerance: float = 0.05
@@ -34,5 +44,11 @@ GOALS: Mapping[str, Goals] = {
     "corrupt-database": Goals(),
     "lost-database": Goals(),
     "corrupt-newest-backup": Goals(refuses_newest=True),
+    "lost-host": Goals(),
+    "lost-database-replay": Goals(loss_s=2.0),
+    "lost-disk": Goals(keeps_all=True),
+    "wrong-key": Goals(refuses_key=True),
+    "missed-backup": Goals(alarm_s=3.0),
+    "store-away": Goals(degrades=True),
 }
 """By the name of the drill. A drill that is not here is held to `Goals()`."""

@@ -2,7 +2,8 @@
 
 The ids are stable; pipelines and the report refer to them. What was not seen is unknown, and only what was seen fails.
 
-    FAULT-BIT NOTICED RTO RESTORED BACKUP-REFUSED RECOVERED ROLLED-BACK            broken, noticed, brought back
+    FAULT-BIT NOTICED RTO RESTORED BACKUP-REFUSED KEY-REFUSED RECOVERED            broken, noticed, brought back
+    ROLLED-BACK ALARM DEGRADED LEVEL                                               what the drill is about besides
     LEDGER DATA-LOST RPO DATA-ALTERED DATA-PHANTOM DATA-DUPLICATED READ-BACK       what clients were told
     POINTS CAPACITY WINNER ORPHANS NOTIFICATIONS                                   what the committed state obeys
     LOAD-USERS LOAD-ERRORS LOAD-RATE LAT-P95 LAT-P95-CALM MEMORY LOAD-GENERATOR    the baseline before the fault
@@ -13,8 +14,9 @@ taken on busy machines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ci.goals import GOALS, Goals
 from ci.measure import STAYS_S
@@ -44,6 +46,8 @@ class Case:
     refused: tuple[str, ...]
     damaged_backup: str | None
     losses_before_backup: int
+    told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What else the story came to, by the name of the event: `alarm`, `key.refused`, `backup.degraded`, `stores.level`."""
 
     @property
     def proved(self) -> bool:
@@ -59,7 +63,7 @@ class Case:
 def criteria(case: Case) -> tuple[Criterion, ...]:
     """Every criterion that applies to the drill, in the order people read them."""
     goals = GOALS.get(case.drill, Goals())
-    return (*_story(case, goals), *_told(case), *_obeyed(case), *_baseline(case, goals))
+    return (*_story(case, goals), *_told(case, goals), *_obeyed(case), *_baseline(case, goals))
 
 
 def verdict(judged: Sequence[Criterion]) -> Result:
@@ -83,9 +87,16 @@ def _story(case: Case, goals: Goals) -> Iterator[Criterion]:
         yield _restored(case)
     if goals.refuses_newest:
         yield _refused(case)
+    if goals.refuses_key:
+        yield _key_refused(case.told.get("key.refused"))
     yield _recovered(case.findings.steady_s)
     if goals.rolls_back:
         yield _rolled_back(case)
+    if goals.alarm_s is not None:
+        yield _alarm(case.told.get("alarm"), goals.alarm_s)
+    if goals.degrades:
+        yield _degraded(case.told.get("backup.degraded"))
+        yield _level(case.told.get("stores.level"))
 
 
 def _noticed(case: Case) -> Criterion:
@@ -144,23 +155,58 @@ def _rolled_back(case: Case) -> Criterion:
     return rolled.passes(f"{vanished} vanished")
 
 
-def _told(case: Case) -> Iterator[Criterion]:
+def _told(case: Case, goals: Goals) -> Iterator[Criterion]:
     found, doubt = case.findings, case.doubt
     ledger = Promise("LEDGER", "The history is whole and was checked", "whole")
     acked = f"{found.acked} writes acknowledged"
     yield ledger.unknown(doubt, acked) if doubt else ledger.passes(acked)
-    yield _lost(case)
+    yield _lost(case, goals)
     if case.response == "restore":
-        yield _loss_in_seconds(case)
+        yield _loss_in_seconds(case, goals)
     yield Promise("DATA-ALTERED", "Writes altered", "0").found_none(found.altered, doubt)
     yield Promise("DATA-PHANTOM", "Writes nobody was told of", "0").found_none(found.phantom, doubt)
     yield Promise("DATA-DUPLICATED", "Writes applied more than once", "0").found_none(found.duplicated, doubt)
     yield Promise("READ-BACK", "Acknowledged writes read back wrong", "0").found_none(found.misread, doubt)
 
 
-def _lost(case: Case) -> Criterion:
+def _key_refused(told: Mapping[str, Any] | None) -> Criterion:
+    refused = Promise("KEY-REFUSED", "The wrong key was refused", "told as a wrong key, nothing touched")
+    if told is None:
+        return refused.unknown("No wrong key was tried.")
+    measured = f"{told['kind']}, {'nothing' if told['untouched'] else 'something'} touched"
+    return refused.holds(told["kind"] == "wrong-key" and told["untouched"], measured, told["said"])
+
+
+def _alarm(told: Mapping[str, Any] | None, within_s: float) -> Criterion:
+    alarm = Promise("ALARM", "A missed backup is told by whoever looks", f"within {within_s:.0f} s, and not before")
+    if told is None:
+        return alarm.unknown("Nobody looked.")
+    if told["false"]:
+        return alarm.fails("told without a cause", told["false"])
+    if told["late_s"] is None:
+        return alarm.fails("not told", "A backup was missing, and nobody was told.")
+    return alarm.holds(told["late_s"] <= within_s, f"{told['late_s']:.1f} s after it was due", "It was told too late.")
+
+
+def _degraded(told: Mapping[str, Any] | None) -> Criterion:
+    degraded = Promise("DEGRADED", "A backup without one of its stores", "made, and the missing store named")
+    if told is None:
+        return degraded.unknown("No backup was made while a store was away.")
+    made, named = bool(told["id"]), bool(told["named"])
+    measured = f"{'made' if made else 'not made'}, the store {'named' if named else 'not named'}"
+    return degraded.holds(made and named, measured, told["said"] or "Nothing was said about the store.")
+
+
+def _level(told: Mapping[str, Any] | None) -> Criterion:
+    level = Promise("LEVEL", "The store that came back holds every backup", "all of them")
+    if told is None:
+        return level.unknown("The store never came back.")
+    return level.holds(told["missing"] == 0, f"{told['held']} of {told['held'] + told['missing']}")
+
+
+def _lost(case: Case, goals: Goals) -> Criterion:
     """A restore may lose what came after its backup was begun. Nothing else may lose anything."""
-    measured, restores = f"{case.rpo.lost} of {case.rpo.acked}", case.response == "restore"
+    measured, restores = f"{case.rpo.lost} of {case.rpo.acked}", case.response == "restore" and not goals.keeps_all
     lost = Promise("DATA-LOST", "Acknowledged writes lost", "0 from before the restored backup" if restores else "0")
     if not restores and case.rpo.lost:
         return lost.fails(measured, examples(case.findings.lost))
@@ -173,10 +219,13 @@ def _lost(case: Case) -> Criterion:
     return lost.passes(measured)
 
 
-def _loss_in_seconds(case: Case) -> Criterion:
+def _loss_in_seconds(case: Case, goals: Goals) -> Criterion:
     """What is acknowledged between bite and notice is lost with the broken file; the backup has aged as long by then."""
     rpo, bound = case.rpo, case.rpo.bound_s
     goal = "the restored backup's age" if bound is None else f"<= {bound:.1f} s, the restored backup's age"
+    if goals.keeps_all or goals.loss_s is not None:
+        bound = 0.0 if goals.keeps_all or goals.loss_s is None else goals.loss_s
+        goal = f"<= {bound:.1f} s, the log replayed"
     loss = Promise("RPO", "Seconds of writes lost", goal)
     if case.doubt:
         return loss.unknown(case.doubt, "not known")
@@ -185,7 +234,7 @@ def _loss_in_seconds(case: Case) -> Criterion:
     measured = f"{rpo.seconds:.1f} s, {rpo.lost} writes"
     if len(rpo.lost_writes) != rpo.lost:
         return loss.fails(measured, f"Only {len(rpo.lost_writes)} of them are listed.")
-    return loss.holds(rpo.seconds <= bound, measured, "Older writes are lost than the backup explains.")
+    return loss.holds(rpo.seconds <= bound, measured, "Older writes are lost than what was restored explains.")
 
 
 def _obeyed(case: Case) -> Iterator[Criterion]:

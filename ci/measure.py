@@ -115,7 +115,14 @@ def _phases(events: Sequence[Event], bitten: float, recovered: float, origin: fl
 
 
 def loss(
-    history: History, lost: Collection[str], events: Sequence[Event], restored: str | None, response: str, origin: float
+    history: History,
+    lost: Collection[str],
+    events: Sequence[Event],
+    restored: str | None,
+    response: str,
+    origin: float,
+    *,
+    replayed: bool = False,
 ) -> Rpo:
     """RPO: the lost acknowledged writes, as a count and as seconds, and which of the three statements it is.
 
@@ -134,7 +141,8 @@ def loss(
         seconds=0.0 if not missing else None if end is None else end - missing[0][0],
         lost_writes=tuple(LostWrite(op=op, flow=flow, acked_s=acked_t - origin) for acked_t, op, flow in missing),
         without_restore=None if restores else len(missing),
-        newest_backup=len(missing) if restores else None,
+        newest_backup=len(missing) if restores and not replayed else None,
+        with_replay=len(missing) if restores and replayed else None,
         newest_backup_age_s=None if taken is None or bitten is None else bitten - taken,
         bound_s=None if taken is None or end is None else end - taken,
     )

@@ -4,6 +4,7 @@
     <run>/store/         backups; on the same disk, which only a demonstration may do
     <run>/failpoints/    where failpoints are armed
     <run>/leases/        what must be undone or ended when the runner is killed
+    <run>/companions/    processes beside the service: a scheduler, an object store
     <run>/logs/          what every child printed
 
 Every process the stand starts is put under a lease before it is used, so that a watchdog ends it when the runner dies.
@@ -17,11 +18,10 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ import msgspec
 
 from chaos.lease import Lease, Leases
 from chaos.target import MARKER, Target
+from ci.companions import Companions
+from ci.loopback import HOST, free_ports
 from system.supervisor import start_time
 
-HOST = "127.0.0.1"
 SUPERVISOR = (sys.executable, "-m", "system.supervisor")
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
@@ -50,10 +51,11 @@ class Stand:
 
     directory: Path
     service: Sequence[str] = SUPERVISOR
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
     _serving: subprocess.Popen[bytes] | None = None
     _leases: list[Lease] = field(default_factory=list)
+    _companions: Companions | None = None
 
     @property
     def database(self) -> Path:
@@ -79,6 +81,13 @@ class Stand:
     def leases(self) -> Leases:
         """The leases of this stand."""
         return Leases(self.directory / "leases")
+
+    @property
+    def companions(self) -> Companions:
+        """The processes beside the service."""
+        if self._companions is None:
+            self._companions = Companions(self.directory / "companions", self.leases, self.directory / "logs")
+        return self._companions
 
     @property
     def population(self) -> Path:
@@ -125,7 +134,7 @@ class Stand:
     def start(self) -> None:
         """The service is started; `wait_ready` says when it takes work. The port stays the same over restarts."""
         if self.port == 0:
-            self.port = free_port()
+            (self.port,) = free_ports(1)
         environment = os.environ | {
             "DATABASE_URL": self.database_url,
             "GYM_RUNTIME": str(self.runtime),
@@ -136,7 +145,7 @@ class Stand:
         with (self.directory / "logs" / "service.log").open("ab") as log:
             self._serving = subprocess.Popen(
                 [*self.service, "--runtime", str(self.runtime)],
-                env=environment | dict(self.environment),
+                env=environment | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -216,6 +225,7 @@ class Stand:
         """Runs `gymkhana ARGUMENTS` as an operator would; what it printed. Raises StandError on another exit code."""
         result = subprocess.run(
             [sys.executable, "-m", "ci.cli", *arguments],
+            env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,
@@ -244,16 +254,10 @@ def standing(stand: Stand) -> Iterator[Stand]:
     finally:
         if stand._serving is not None:
             stand.kill()
+        if stand._companions is not None:
+            stand._companions.close()
         for lease in stand._leases:
             lease.close()
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def new_run_id(drill: str, now: float) -> str:

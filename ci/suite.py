@@ -14,7 +14,7 @@ import msgspec
 
 from ci import junit, report, summary, verdict
 from ci.drill import Order, Rehearsal
-from ci.drills import DRILLS, Drill, Pace
+from ci.drills import DRILLS, EVERY, OF_BACKUPS, Drill, Pace
 from ci.live import Live
 from ci.record import Run
 from ci.record import read as read_record
@@ -22,6 +22,9 @@ from ci.stand import new_run_id
 
 OVERHEAD_S = 22.0
 """What a drill takes beside its stretches: set-up, recovery, quiescing, judging. For the estimate alone."""
+
+GROUPS = {"all": DRILLS, "backups": OF_BACKUPS}
+"""Names that stand for several drills."""
 
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 3}
 
@@ -115,16 +118,16 @@ def exit_code(runs: Sequence[Run]) -> int:
 
 
 def chosen(names: Sequence[str]) -> list[Drill]:
-    """The drills by these names; `all` is every one. Raises UnknownDrill with the nearest name."""
-    wanted = []
+    """The drills by these names, or those of the groups of these names. Raises UnknownDrill with the nearest name."""
+    wanted: list[Drill] = []
     for name in names:
-        if name == "all":
-            wanted += list(DRILLS.values())
-        elif name in DRILLS:
-            wanted.append(DRILLS[name])
+        if name in GROUPS:
+            wanted += GROUPS[name].values()
+        elif name in EVERY:
+            wanted.append(EVERY[name])
         else:
-            near = difflib.get_close_matches(name, DRILLS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DRILLS)} and all."
+            near = difflib.get_close_matches(name, [*EVERY, *GROUPS], 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(EVERY)}; and {' and '.join(GROUPS)}."
             raise UnknownDrill(f"There is no drill {name}; {hint}")
     return wanted
 

@@ -44,7 +44,8 @@ def judge_run(directory: Path) -> Run:
         why = (*findings.why_unknown, "The run was cut short: its end is not among its events.")
         findings = msgspec.structs.replace(findings, why_unknown=why)
     rto = None if settings["response"] == "none" else measure.recovery(events, canary.dones, origin, findings.lost)
-    rpo = measure.loss(both, findings.lost, events, restored, settings["response"], origin)
+    replayed = bool(restoration and restoration.get("replayed"))
+    rpo = measure.loss(both, findings.lost, events, restored, settings["response"], origin, replayed=replayed)
     window = measure.window(events)
     base = None
     if window is not None:
@@ -65,6 +66,7 @@ def judge_run(directory: Path) -> Run:
         refused=tuple(one["id"] for one in restoration["refused"]) if restoration else (),
         damaged_backup=_damaged_backup(events),
         losses_before_backup=sum(taken is not None and lost.acked_s + origin < taken for lost in rpo.lost_writes),
+        told={event.event: event.data for event in events},
     )
     criteria = judge.criteria(case)
     run = Run(

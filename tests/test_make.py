@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
 
 def make(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    for name in ("DB", "USERS", "SEED", "TOOL", "ONLY", "RUN"):
+    for name in ("DB", "USERS", "SEED", "TOOL", "ONLY", "RUN", "SIZE_MB", "ROUNDS"):
         environment.pop(name, None)
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
@@ -68,6 +68,8 @@ def test_make_knows_what_each_target_would_do(target: str, place: Path) -> None:
         (["restore", "ONLY=b"], "gymkhana backup restore --backup b"),
         (["verify"], "gymkhana backup verify"),
         (["report", "RUN=r"], "gymkhana report r"),
+        (["bench-backups"], "python -m tests.bench.backups.side_by_side"),
+        (["bench-backups", "SIZE_MB=9"], "python -m tests.bench.backups.side_by_side --size-mb 9"),
     ],
 )  # fmt: skip
 def test_variables_are_passed_on_and_what_is_empty_is_left_out(words: list[str], command: str, place: Path) -> None:

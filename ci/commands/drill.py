@@ -18,14 +18,14 @@ def list_(as_json: bool) -> None:
     """The drills there are."""
     import msgspec
 
-    from ci.drills import DRILLS
+    from ci.drills import EVERY
 
     if as_json:
-        drills = [{"name": drill.name, "title": drill.title, "response": drill.response} for drill in DRILLS.values()]
+        drills = [{"name": drill.name, "title": drill.title, "response": drill.response} for drill in EVERY.values()]
         click.echo(msgspec.json.format(msgspec.json.encode({"drills": drills})))
         return
-    width = max(map(len, DRILLS))
-    for drill in DRILLS.values():
+    width = max(map(len, EVERY))
+    for drill in EVERY.values():
         click.echo(f"{drill.name:<{width}}  {drill.title}")
 
 
@@ -52,7 +52,7 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Run drills, each on a stand of its own; `all` runs every one.
+    """Run drills, each on a stand of its own; `all` is the five disasters, `backups` those of the backups themselves.
 
     \b
     Examples:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from backups.errors import Locked, NameTaken, ObjectMissing, StoreError
-from backups.store import StoredObject, checked_name
+from backups.store import Store, StoredObject, checked_name
 
 
 class MemoryStore:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self._held_for = ""
+        self._deleted_from_for = ""
+        self._readers = 0
 
     @property
     def address(self) -> str:
@@ -25,6 +27,14 @@ class MemoryStore:
     @property
     def local(self) -> Path | None:
         return None
+
+    @property
+    def copies(self) -> tuple[Store, ...]:
+        return (self,)
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        return ()
 
     def create(self, name: str, chunks: Iterable[bytes]) -> int:
         content = b"".join(chunks)
@@ -46,7 +56,13 @@ class MemoryStore:
 
     @contextmanager
     def shared(self, purpose: str) -> Iterator[None]:  # noqa: ARG002
-        yield
+        if self._deleted_from_for:
+            raise Locked(f"{self.address} is in use ({self._deleted_from_for}).")
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
 
     def list(self, prefix: str = "") -> tuple[StoredObject, ...]:
         names = sorted(name for name in self.objects if name.startswith(prefix))
@@ -60,14 +76,15 @@ class MemoryStore:
         self.objects.pop(checked_name(name), None)
 
     @contextmanager
-    def exclusive(self, purpose: str) -> Iterator[None]:
-        if self._held_for:
-            raise Locked(f"{self.address} is in use ({self._held_for}).")
+    def exclusive(self, purpose: str, *, alone: bool = False) -> Iterator[None]:
+        if self._held_for or (alone and self._readers):
+            raise Locked(f"{self.address} is in use ({self._held_for or 'reading'}).")
         self._held_for = purpose
+        self._deleted_from_for = purpose if alone else ""
         try:
             yield
         finally:
-            self._held_for = ""
+            self._held_for = self._deleted_from_for = ""
 
     @contextmanager
     def scratch(self, purpose: str) -> Iterator[Path]:

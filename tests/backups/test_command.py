@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from backups.errors import BackupError, NoSuchBackup, NothingToRestore, NotSeparate, StoreUnusable, UsageError
+from backups.errors import (
+    BackupError,
+    KeyMissing,
+    KeyRotated,
+    NoParent,
+    NoSuchBackup,
+    NothingToRestore,
+    NotSeparate,
+    StoreUnusable,
+    UsageError,
+    WrongKey,
+)
 from ci.cli import gymkhana
 from tests.backups import databases
 from tests.backups.house import House
@@ -41,7 +52,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "var").mkdir()
     databases.make(tmp_path / "var" / "gym.db")
     monkeypatch.chdir(tmp_path)
-    for name in ("DATABASE_URL", "GYM_STORE", "GYM_STORE_DEMO"):
+    for name in ("DATABASE_URL", "GYM_STORE", "GYM_STORE_DEMO", "GYM_RECIPIENTS", "GYM_IDENTITY", "GYM_HOST_SECRET"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -83,7 +94,7 @@ def test_words_for_people_say_what_was_done(house: House) -> None:
     assert "position  230" in run.stdout
     assert f"in {store}" in run.stdout
     listed = invoke("list", "--store", store).stdout.splitlines()
-    assert listed[0].split() == ["BACKUP", "TAKEN", "SIZE", "STORED", "ROWS", "POSITION", "STATE"]
+    assert listed[0].split() == ["BACKUP", "KIND", "TAKEN", "SIZE", "STORED", "ROWS", "POSITION", "STATE"]
     assert [line.split("-")[1] for line in listed[1:]] == ["000003", "000002", "000001"]
     assert "  good  " in invoke("verify", house.older.id, "--store", store).stdout
     restored = invoke("restore", "--database", database, "--store", store, "--yes")
@@ -157,3 +168,101 @@ def test_a_database_of_another_kind(place: Path) -> None:
 def test_one_backup_or_all_of_them_but_not_both(house: House) -> None:
     result = invoke("verify", house.older.id, "--all", "--store", house.store.address)
     assert result.exit_code == 2
+
+
+def test_the_second_backup_holds_what_changed_and_can_be_put_together_to_a_full_one(place: Path) -> None:
+    assert "no good backup" in refused(NoParent, 1, "run", "--kind", "incr", "--demo")
+    full = ask("run", "--demo")
+    databases.write(place / "var" / "gym.db", 5)
+    grown = ask("run", "--demo", "--pace", "500")
+    assert (full["kind"], grown["kind"], grown["parent"]) == ("full", "incr", full["id"])
+    assert grown["stored_bytes"] < full["stored_bytes"]
+    whole = ask("consolidate")
+    assert (whole["kind"], whole["parent"], whole["rows"]) == ("full", None, grown["rows"])
+    assert ask("run", "--demo", "--kind", "full")["kind"] == "full"
+
+
+def test_a_repair_in_place_fetches_little_and_says_so(place: Path) -> None:
+    database = place / "var" / "gym.db"
+    wanted, made = databases.contents(database), ask("run", "--demo")
+    databases.flip(database, database.stat().st_size // 2)
+    assert "repair" in invoke("restore", "--in-place", "--dry-run").stdout
+    restored = ask("restore", "--in-place", "--yes")
+    assert (restored["backup"], restored["in_place"], restored["why_whole"]) == (made["id"], True, "")
+    assert restored["fetched_bytes"] < made["stored_bytes"]
+    assert databases.contents(database) == wanted
+
+
+def test_everything_known_of_a_backup_is_shown(house: House) -> None:
+    store = ("--store", house.store.address)
+    ask("verify", house.older.id, "--level", "2", *store)
+    shown = ask("show", house.older.id, *store)
+    assert (shown["id"], shown["level"], [look["level"] for look in shown["verifications"]]) == (house.older.id, 2, [2])
+    assert shown["manifest"]["root"] == house.older.root
+    told = invoke("show", house.older.id, *store).stdout
+    assert "level 2  " in told
+    assert "good" in told
+    assert invoke("pin", house.older.id, "--why", "the audit", *store).stdout == f"{house.older.id} is pinned.\n"
+    assert ask("show", house.older.id, *store)["pinned"] is True
+    invoke("pin", house.older.id, "--off", *store)
+    assert ask("show", house.older.id, *store)["pinned"] is False
+
+
+@pytest.fixture
+def sealed(place: Path) -> Path:
+    """The place with a backup that is sealed to the identity in `right`, and another identity in `wrong`."""
+    for name in ("right", "wrong"):
+        (place / name).with_suffix(".recipient").write_text(invoke("keygen", name).stdout)
+    ask("run", "--demo", "--recipient", (place / "right.recipient").read_text().strip())
+    return place
+
+
+def test_a_sealed_backup_opens_with_its_identity_alone(sealed: Path) -> None:
+    """Without the host's secret, as on another machine."""
+    wanted = databases.contents(sealed / "var" / "gym.db")
+    (sealed / "var" / "host.secret").unlink()
+    assert oct((sealed / "right").stat().st_mode & 0o777) == "0o600"
+    assert ask("show")["sealed_to"] == [(sealed / "right.recipient").read_text().strip()]
+    ask("restore", "--to", "look.db", "--identity", "right")
+    assert databases.contents(sealed / "look.db") == wanted
+
+
+def test_missing_and_wrong_and_rotated_keys_are_told_apart_and_touch_nothing(sealed: Path) -> None:
+    before = (sealed / "var" / "gym.db").read_bytes()
+    assert "--identity" in refused(KeyMissing, 2, "restore", "--yes")
+    assert "right identity" in refused(WrongKey, 2, "restore", "--yes", "--identity", "wrong")
+    first = ask("show")["id"]
+    ask("run", "--demo", "--kind", "full", "--recipient", (sealed / "wrong.recipient").read_text().strip())
+    assert "rotated" in refused(KeyRotated, 2, "restore", "--yes", "--identity", "wrong", "--backup", first)
+    assert (sealed / "var" / "gym.db").read_bytes() == before
+    assert not list((sealed / "var").glob("*.evidence-*"))
+
+
+def test_a_backup_that_its_identity_does_not_open_is_an_error_at_once(sealed: Path) -> None:
+    recipient = (sealed / "right.recipient").read_text().strip()
+    assert ask("run", "--demo", "--recipient", recipient, "--identity", "right")["key_proven"] is True
+    assert ask("run", "--demo", "--recipient", recipient)["key_proven"] is False
+    refused(WrongKey, 2, "run", "--demo", "--recipient", recipient, "--identity", "wrong")
+
+
+def test_keys_are_proven_on_every_backup(sealed: Path) -> None:
+    assert [one["ok"] for one in ask("prove-key", "--identity", "right")["backups"]] == [True]
+    result = invoke("prove-key", "--identity", "wrong")
+    assert result.exit_code == 1
+    assert "right identity" in result.stdout
+
+
+def test_what_a_look_without_the_key_did_not_see_is_said(sealed: Path) -> None:
+    (look,) = ask("verify")["verifications"]
+    assert (look["ok"], look["level"]) == (True, 3)
+    assert look["unseen"]
+    assert "not seen: " in invoke("verify").stdout
+    (look,) = ask("verify", "--identity", "right")["verifications"]
+    assert (look["ok"], look["level"], look["unseen"]) == (True, 4, [])
+
+
+def test_an_identity_is_never_overwritten(sealed: Path) -> None:
+    before = (sealed / "right").read_bytes()
+    assert "never overwritten" in refused(UsageError, 2, "keygen", "right")
+    assert (sealed / "right").read_bytes() == before
+    refused(UsageError, 2, "keygen", "no/such/place")

@@ -23,6 +23,8 @@ from tests.backups import databases
 from tests.backups.house import Chain
 from tests.backups.memory_store import MemoryStore
 
+pytestmark = pytest.mark.processes
+
 
 def test_the_first_backup_is_full_and_the_next_ones_build_on_it(chain: Chain) -> None:
     full, first, second = chain.links

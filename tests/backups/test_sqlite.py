@@ -22,6 +22,8 @@ from backups.sqlite_messages import Failed
 from tests.backups import busy, databases
 from tests.backups.snapshots import take
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize(
     ("database", "path"),

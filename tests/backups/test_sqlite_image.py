@@ -21,6 +21,8 @@ from tests.backups import busy, databases
 from tests.backups.busy import Writer
 from tests.backups.snapshots import take
 
+pytestmark = pytest.mark.processes
+
 OWN_BYTES = (slice(24, 28), slice(40, 44), slice(92, 100))
 """What the online backup writes into the copy's header of its own: change counter, schema cookie, version."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.figures import Row, at_least, at_most, table, write
+from tests.bench.figures import Row, at_least, at_most, plain, table, write
 
 
 @pytest.mark.parametrize(("samples", "met"), [([1.0, 2.0, 9.0], True), ([1.0, 2.1, 2.1], False)])
@@ -32,3 +32,13 @@ def test_rows_are_written_with_their_samples(tmp_path: Path) -> None:
 def test_a_table_shows_a_missed_goal() -> None:
     (_, line) = table({"toys": [at_most("time", [1234.5], "s", 2)]})
     assert line.split() == ["toys", "time", "1,234", "s", "<=", "2", "no", "1"]
+
+
+def test_a_figure_without_a_goal_is_neither_met_nor_missed() -> None:
+    (_, line) = table({"toys": [plain("time", [3.0, 1.0, 2.0], "s")]})
+    assert line.split() == ["toys", "time", "2", "s", "3"]
+
+
+def test_what_is_to_be_known_about_the_rows_is_written_with_them(tmp_path: Path) -> None:
+    path = write(tmp_path, "toys", [], machine={"cores": 2})
+    assert json.loads(path.read_text("utf-8")) == {"name": "toys", "machine": {"cores": 2}, "rows": []}

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from ci import judge
-from ci.drills import DRILLS
+from ci.drills import EVERY
 from ci.goals import GOALS
 from ci.judge import Case
 from ci.record import Baseline, Criterion, Findings, LostWrite, Result, Rpo, Rto
@@ -83,7 +83,31 @@ DAMAGED = having(
     drill="corrupt-newest-backup", bitten=("corrupt-newest-backup", "delete-database"), damaged_backup="b2",
     refused=("b2",), restored="b1",
 )(RESTORED)  # fmt: skip
-STORIES = {"restored": RESTORED, "crashed": CRASHED, "rolled back": ROLLED_BACK, "damaged": DAMAGED}
+REPLAYED = having(drill="lost-database-replay", bitten=("delete-database",), rpo__seconds=0.9)(RESTORED)
+KEPT = having(
+    drill="lost-disk", bitten=("kill-service", "delete-database"), findings__lost=(), rpo__lost=0, rpo__seconds=0.0,
+    rpo__lost_writes=(),
+)(RESTORED)  # fmt: skip
+LOCKED = having(
+    drill="wrong-key",
+    bitten=("delete-database",),
+    told={"key.refused": {"kind": "wrong-key", "untouched": True, "said": "The key does not open it."}},
+)(RESTORED)
+MISSED_BACKUP = having(
+    drill="missed-backup", rto=None, response="none", bitten=("kill-companion",),
+    told={"alarm": {"false": "", "late_s": 0.8}},
+)(CRASHED)  # fmt: skip
+AWAY = having(
+    drill="store-away", rto=None, response="none", bitten=("kill-companion",),
+    told={
+        "backup.degraded": {"id": "b2", "named": True, "said": "s3://drill is away."},
+        "stores.level": {"held": 2, "missing": 0},
+    },
+)(CRASHED)  # fmt: skip
+STORIES = {
+    "restored": RESTORED, "crashed": CRASHED, "rolled back": ROLLED_BACK, "damaged": DAMAGED, "replayed": REPLAYED,
+    "kept": KEPT, "locked": LOCKED, "missed": MISSED_BACKUP, "away": AWAY,
+}  # fmt: skip
 
 
 def judged(case: Case) -> dict[str, Criterion]:
@@ -105,11 +129,16 @@ def test_only_the_calm_machines_latency_does_not_gate(case: Case) -> None:
 
 
 def test_every_drill_has_its_goals_and_they_fit_its_faults() -> None:
-    assert GOALS.keys() == DRILLS.keys()
+    assert GOALS.keys() == EVERY.keys()
     for name, goals in GOALS.items():
-        faults = {blow.fault for blow in DRILLS[name].blows}
+        faults = {blow.fault for blow in EVERY[name].blows}
         assert goals.refuses_newest == ("corrupt-newest-backup" in faults)
         assert goals.rolls_back == ("fail-in-transaction" in faults)
+        assert goals.keeps_all == (EVERY[name].protection.log == "synchronous")
+        assert (goals.loss_s is not None) == (EVERY[name].protection.log == "continuous")
+        assert (goals.alarm_s is not None) == ("await-alarm" in EVERY[name].acts)
+        assert goals.refuses_key == ("try-wrong-key" in EVERY[name].acts)
+        assert goals.degrades == ("bring-level" in EVERY[name].acts)
 
 
 def test_a_drill_without_goals_of_its_own_is_held_to_the_plain_ones() -> None:
@@ -140,6 +169,10 @@ def test_the_criteria_of_each_story_are_these() -> None:
     assert judged(CRASHED).keys() == always | {"NOTICED", "RTO"}
     assert judged(RESTORED).keys() == always | {"NOTICED", "RTO", "RESTORED", "RPO"}
     assert judged(DAMAGED).keys() == always | {"NOTICED", "RTO", "RESTORED", "RPO", "BACKUP-REFUSED"}
+    assert judged(REPLAYED).keys() == judged(KEPT).keys() == judged(RESTORED).keys()
+    assert judged(LOCKED).keys() == always | {"NOTICED", "RTO", "RESTORED", "RPO", "KEY-REFUSED"}
+    assert judged(MISSED_BACKUP).keys() == always | {"ALARM"}
+    assert judged(AWAY).keys() == always | {"DEGRADED", "LEVEL"}
 
 
 FAILS: list[tuple[str, Case, Change]] = [
@@ -151,11 +184,22 @@ FAILS: list[tuple[str, Case, Change]] = [
     ("BACKUP-REFUSED", DAMAGED, having(restored="b2")),
     ("BACKUP-REFUSED", DAMAGED, having(restored=None)),
     ("BACKUP-REFUSED", DAMAGED, having(refused=("b1",))),
+    ("KEY-REFUSED", LOCKED, having(told={"key.refused": {"kind": "damaged", "untouched": True, "said": "Damaged."}})),
+    ("KEY-REFUSED", LOCKED, having(told={"key.refused": {"kind": "wrong-key", "untouched": False, "said": "No."}})),
+    ("ALARM", MISSED_BACKUP, having(told={"alarm": {"false": "", "late_s": None}})),
+    ("ALARM", MISSED_BACKUP, having(told={"alarm": {"false": "", "late_s": 3.1}})),
+    ("ALARM", MISSED_BACKUP, having(told={"alarm": {"false": "The newest backup is missing.", "late_s": 0.1}})),
+    ("DEGRADED", AWAY, having(told={**AWAY.told, "backup.degraded": {"id": "", "named": True, "said": "No."}})),
+    ("DEGRADED", AWAY, having(told={**AWAY.told, "backup.degraded": {"id": "b2", "named": False, "said": ""}})),
+    ("LEVEL", AWAY, having(told={**AWAY.told, "stores.level": {"held": 1, "missing": 1}})),
     ("RECOVERED", CRASHED, having(findings__steady_s=0.9)),
     ("RECOVERED", CRASHED, having(findings__steady_s=0.0)),
     ("DATA-LOST", CRASHED, having(findings__lost=("R.1",), rpo__lost=1)),
     ("DATA-LOST", ROLLED_BACK, having(findings__lost=("R.1",), rpo__lost=1)),
     ("DATA-LOST", RESTORED, having(losses_before_backup=1)),
+    ("DATA-LOST", KEPT, having(findings__lost=("R.1",), rpo__lost=1)),
+    ("RPO", KEPT, having(rpo__seconds=0.1)),
+    ("RPO", REPLAYED, having(rpo__seconds=2.1)),
     ("RPO", RESTORED, having(rpo__seconds=5.6)),
     ("RPO", RESTORED, having(rpo__lost_writes=())),
     ("DATA-ALTERED", CRASHED, having(findings__altered=("R.2",))),
@@ -184,11 +228,16 @@ UNKNOWN: list[tuple[str, Case, Change]] = [
     ("RTO", CRASHED, having(rto=Rto(total_s=None, why_unknown="There is no proof that the fault bit."))),
     ("RTO", CRASHED, having(rto=Rto(total_s=None, watched_s=14.0, why_unknown="No canary was read back."))),
     ("BACKUP-REFUSED", DAMAGED, having(damaged_backup=None)),
+    ("KEY-REFUSED", LOCKED, having(told={})),
+    ("ALARM", MISSED_BACKUP, having(told={})),
+    ("DEGRADED", AWAY, having(told={"stores.level": {"held": 2, "missing": 0}})),
+    ("LEVEL", AWAY, having(told={"backup.degraded": AWAY.told["backup.degraded"]})),
     ("RECOVERED", CRASHED, having(findings__steady_s=None)),
     ("ROLLED-BACK", ROLLED_BACK, having(findings__vanished=0)),
     ("ROLLED-BACK", ROLLED_BACK, having(findings__why_unknown=("The ledger was cut short.",))),
     ("DATA-LOST", RESTORED, having(rpo__newest_backup_age_s=None)),
     ("RPO", RESTORED, having(rpo__bound_s=None)),
+    ("RPO", REPLAYED, having(rpo__seconds=None)),
     ("RPO", RESTORED, having(rpo__seconds=None)),
     ("LOAD-USERS", CRASHED, having(baseline=None)),
     ("LOAD-USERS", CRASHED, having(baseline__connections=None)),

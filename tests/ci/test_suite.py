@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ci import suite
-from ci.drills import DRILLS, full_pace, quick_pace
+from ci.drills import DRILLS, EVERY, OF_BACKUPS, full_pace, quick_pace
 from ci.record import Result, Run
 from ci.suite import Suite, UnknownDrill
 from tests.ci import sample_run
@@ -43,6 +43,7 @@ def test_drills_are_chosen_by_name_in_the_order_given() -> None:
 
 def test_all_is_every_drill() -> None:
     assert suite.chosen(["all"]) == list(DRILLS.values())
+    assert suite.chosen(["backups", "crash"]) == [*OF_BACKUPS.values(), DRILLS["crash"]]
 
 
 def test_an_unknown_drill_names_the_nearest_one() -> None:
@@ -52,7 +53,7 @@ def test_an_unknown_drill_names_the_nearest_one() -> None:
 
 
 def test_an_unknown_drill_like_no_other_names_them_all() -> None:
-    with pytest.raises(UnknownDrill, match=f"there are {', '.join(DRILLS)} and all"):
+    with pytest.raises(UnknownDrill, match=f"there are {', '.join(EVERY)}; and all and backups"):
         suite.chosen(["zzz"])
 
 

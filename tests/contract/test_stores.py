@@ -9,14 +9,22 @@ import pytest
 
 from backups import store as stores
 from backups.directory_store import DirectoryStore
-from backups.errors import Locked, NameTaken, ObjectMissing
+from backups.errors import Locked, NameTaken, ObjectMissing, StoreError
+from backups.mirrored import MirroredStore
 from backups.store import Store, StoredObject
+from tests.backups.cloud import Cloud
 from tests.backups.memory_store import MemoryStore
 
 
-@pytest.fixture(params=["directory", "memory"])
+@pytest.fixture(params=["directory", "memory", "mirrored", pytest.param("s3", marks=pytest.mark.processes)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return DirectoryStore(tmp_path / "store", make=True) if request.param == "directory" else MemoryStore()
+    if request.param == "s3":
+        cloud: Cloud = request.getfixturevalue("s3")
+        return cloud.store()
+    if request.param == "memory":
+        return MemoryStore()
+    directory = DirectoryStore(tmp_path / "store", make=True)
+    return MirroredStore([directory, MemoryStore()]) if request.param == "mirrored" else directory
 
 
 def test_create_gives_back_what_was_put(store: Store) -> None:
@@ -57,6 +65,43 @@ def test_an_object_is_invisible_while_it_is_written(store: Store) -> None:
         assert store.size("name") is None
 
     store.create("name", watched())
+
+
+def test_a_range_is_fetched_whole_or_not_at_all(store: Store) -> None:
+    store.create("objects/a/data", (b"0123456789",))
+    assert store.fetch("objects/a/data", 2, 3) == b"234"
+    assert store.fetch("objects/a/data", 0, 10) == b"0123456789"
+    assert store.fetch("objects/a/data", 4, 0) == b""
+    with pytest.raises(StoreError):
+        store.fetch("objects/a/data", 8, 5)
+    with pytest.raises(ObjectMissing):
+        store.fetch("objects/none", 0, 1)
+
+
+def test_a_large_object_comes_back_whole(store: Store) -> None:
+    """Larger than what any store holds in memory or sends in one piece."""
+    pieces = [bytes([number]) * (1 << 20) for number in range(35)]
+    assert store.create("large", iter(pieces)) == 35 << 20
+    with store.open("large") as source:
+        assert all(source.read(1 << 20) == piece for piece in pieces)
+        assert source.read() == b""
+    assert store.fetch("large", (20 << 20) - 1, 2) == bytes([19, 20])
+
+
+def test_readers_share_and_keep_deletion_out(store: Store) -> None:
+    store.create("name", (b"x",))
+    with store.shared("restore"), store.shared("another restore"):
+        with store.exclusive("backup"):
+            pass
+        with pytest.raises(Locked), store.exclusive("prune", alone=True):
+            pass
+    with store.exclusive("prune", alone=True):
+        pass
+
+
+def test_a_store_is_its_own_only_copy_or_says_which_it_has(store: Store) -> None:
+    assert store.copies == (store,) or len(store.copies) == 2
+    assert store.trouble == ()
 
 
 def test_list_is_sorted_and_by_prefix(store: Store) -> None:

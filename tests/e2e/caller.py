@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ci.stand import HOST, Stand
+from ci.loopback import HOST
+from ci.stand import Stand
 from loadtests.population import Population
 from loadtests.population import read as read_population
 from system.database import SessionLocal, engine_for

@@ -12,7 +12,8 @@ from pathlib import Path
 import pysqlite3.dbapi2 as sqlite
 import pytest
 
-from ci.stand import HOST, Stand, free_port, standing
+from ci.loopback import HOST, free_ports
+from ci.stand import Stand, standing
 from tests.e2e.caller import Caller, players, survived
 
 pytestmark = pytest.mark.processes
@@ -27,7 +28,7 @@ def database(built: Stand, tmp_path: Path) -> Path:
 def serve(database: Path | str, *arguments: str) -> subprocess.CompletedProcess[str]:
     url = database if isinstance(database, str) else f"sqlite:///{database}"
     return subprocess.run(
-        [sys.executable, "-m", "ci.cli", "serve", "--database", url, "--port", str(free_port()), *arguments],
+        [sys.executable, "-m", "ci.cli", "serve", "--database", url, "--port", str(free_ports(1)[0]), *arguments],
         env={name: value for name, value in os.environ.items() if not name.startswith("GYM_")},
         stdin=subprocess.DEVNULL,
         capture_output=True,

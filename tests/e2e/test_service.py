@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ci.stand import HOST, Stand
+from ci.loopback import HOST
+from ci.stand import Stand
 from tests.e2e.caller import (
     PASSWORD,
     Caller,

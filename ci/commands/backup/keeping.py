@@ -1,0 +1,148 @@
+"""`gymkhana backup status`, `prune`, `pin` and `resync`: whether there is enough, and what is kept where."""
+
+from __future__ import annotations
+
+import click
+
+from ci.commands.backup import options
+
+
+@click.command("status")
+@options.stores
+@click.option("--max-age", metavar="TIME", default="26h", show_default=True, help="How old the newest backup may be.")
+@click.option("--max-unverified", metavar="TIME", help="How old the newest verified one may be.  [default: not asked]")
+@click.option(
+    "--max-unrehearsed", metavar="TIME", help="How old the newest rehearsed one may be.  [default: not asked]"
+)
+@click.option("--prometheus", is_flag=True, help="Gauges for Prometheus on standard output.")
+@options.as_json
+def status(
+    stores: tuple[str, ...],
+    max_age: str,
+    max_unverified: str | None,
+    max_unrehearsed: str | None,
+    prometheus: bool,
+    as_json: bool,
+) -> None:
+    """Say whether the backups are all right, whoever forgot to make them. Exits with 1 when an alarm is on.
+
+    \b
+    Example:
+      gymkhana backup status --max-age 26h --max-unverified 48h --max-unrehearsed 8d
+    """
+    import msgspec
+
+    from backups import catalogue as catalogues
+    from backups import status as statuses
+    from backups.addresses import stores_at
+    from backups.clock import SYSTEM
+    from backups.schedule import duration
+    from ci.commands.backup.shown import say_json
+
+    limits = statuses.Limits(
+        duration(max_age),
+        duration(max_unverified) if max_unverified else None,
+        duration(max_unrehearsed) if max_unrehearsed else None,
+    )
+    place = stores_at(stores)
+    entries = catalogues.read(place).entries
+    found = statuses.status(entries, SYSTEM.now(), limits, place.trouble)
+    if as_json:
+        say_json({"ok": found.ok, "store": place.address, **msgspec.to_builtins(found)})
+    elif prometheus:
+        click.echo(statuses.prometheus(found), nl=False)
+    else:
+        click.echo(f"{found.backups} good backups in {place.address}, the newest {found.newest or 'none'}.")
+        for alarm in found.alarms:
+            click.echo(f"ALARM {alarm.name}: {alarm.sentence}")
+    if not found.ok:
+        raise click.exceptions.Exit(1)
+
+
+@click.command("prune")
+@options.stores
+@click.option(
+    "--recent", metavar="HOURS", type=click.IntRange(0), default=48, show_default=True, help="Keep all of these."
+)
+@click.option("--daily", type=click.IntRange(0), default=7, show_default=True, help="Days of which the last is kept.")
+@click.option("--weekly", type=click.IntRange(0), default=5, show_default=True, help="Weeks of which the last is kept.")
+@click.option(
+    "--monthly", type=click.IntRange(0), default=12, show_default=True, help="Months of which the last is kept."
+)
+@click.option(
+    "--verified", type=click.IntRange(1), default=3, show_default=True, help="Newest verified ones kept anyway."
+)
+@click.option("--grace", metavar="TIME", default="24h", show_default=True, help="Between marking and deleting.")
+@click.option("--dry-run", is_flag=True, help="Say what would be kept and deleted, and why; change nothing.")
+@options.as_json
+def prune(
+    stores: tuple[str, ...],
+    recent: int,
+    daily: int,
+    weekly: int,
+    monthly: int,
+    verified: int,
+    grace: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Delete what no rule keeps, marked first and deleted later, by a run after the grace.
+
+    Never deleted are the newest, the newest rehearsed, the newest verified ones, what is pinned, and what others build on.
+    """
+    import msgspec
+
+    from backups.addresses import stores_at
+    from backups.prune import prune as delete
+    from backups.retention import Policy
+    from backups.schedule import duration
+    from ci.commands.backup.shown import say_json, say_table
+
+    policy = Policy(recent, daily, weekly, monthly, verified)
+    place = stores_at(stores)
+    pruned = delete(place, policy, grace=duration(grace), dry_run=dry_run)
+    if as_json:
+        say_json({"store": place.address, **msgspec.to_builtins(pruned)})
+        return
+    fate = dict.fromkeys(pruned.marked, "mark") | dict.fromkeys(pruned.deleted, "delete")
+    rows = [(one.id, "keep" if one.keep else fate.get(one.id, "marked"), one.reason) for one in pruned.decisions]
+    say_table(("BACKUP", "FATE", "WHY"), rows)
+    if dry_run:
+        click.echo("Nothing was changed.")
+
+
+@click.command("resync")
+@options.stores
+@options.as_json
+def resync(stores: tuple[str, ...], as_json: bool) -> None:
+    """Copy to each store what it lacks and another one has, as after a store was away. Exits with 1 while one still is."""
+    from backups.addresses import stores_at
+    from backups.mirrored import MirroredStore
+    from ci.commands.backup.shown import say_json
+
+    place = stores_at(stores)
+    if not isinstance(place, MirroredStore):
+        raise click.UsageError("Name at least two stores with --store: one alone is level with itself.")
+    copied = place.level()
+    if as_json:
+        say_json({"store": place.address, "copied": list(copied)})
+    else:
+        click.echo(f"{len(copied)} objects were copied." if copied else "Every store holds everything already.")
+
+
+@click.command("pin")
+@click.argument("backup")
+@click.option("--why", default="", help="What it is kept for.")
+@click.option("--off", is_flag=True, help="Stop keeping it.")
+@options.stores
+def pin(backup: str, why: str, off: bool, stores: tuple[str, ...]) -> None:
+    """Keep a backup whatever the rules of retention say, or stop keeping it."""
+    from backups import catalogue as catalogues
+    from backups import marks
+    from backups.addresses import stores_at
+    from backups.clock import SYSTEM, rfc3339
+
+    place = stores_at(stores)
+    entry = catalogues.read(place).find(backup)
+    marks.pin(place, entry.id, pinned=not off, at=rfc3339(SYSTEM.now()), why=why)
+    click.echo(f"{entry.id} is {'no longer pinned' if off else 'pinned'}.")

@@ -1,0 +1,118 @@
+"""`gymkhana backup list`, `show` and `verify`: what there is, and what is known of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ci.commands.backup import options
+from ci.commands.backup.shown import facts_of, megabytes, row, say_json, say_table, shown
+
+if TYPE_CHECKING:
+    from backups.keys import Keyring
+
+
+@click.command("list")
+@options.stores
+@options.as_json
+def list_(stores: tuple[str, ...], as_json: bool) -> None:
+    """The backups in the store, newest first, and what is known of each."""
+    from backups import catalogue as catalogues
+    from backups.addresses import stores_at
+
+    catalogue = catalogues.read(stores_at(stores))
+    entries = catalogue.entries[::-1]
+    if as_json:
+        backups = [facts_of(entry) for entry in entries]
+        say_json({"store": catalogue.address, "backups": backups, "staging": list(catalogue.staging)})
+    elif not entries:
+        click.echo(f"{catalogue.address} holds no backup yet; make one with: gymkhana backup run.")
+    else:
+        head = ("BACKUP", "KIND", "TAKEN", "SIZE", "STORED", "ROWS", "POSITION", "STATE")
+        say_table(head, [row(entry) for entry in entries])
+        for entry in entries:
+            if entry.fault:
+                click.echo(f"{entry.id}: {entry.fault}")
+
+
+@click.command("show")
+@click.argument("backup", required=False)
+@options.stores
+@options.as_json
+def show(backup: str | None, stores: tuple[str, ...], as_json: bool) -> None:
+    """Everything that is known of one backup: what it is, what it builds on, and each look that was taken at it.
+
+    BACKUP is an id; the newest one when left out.
+    """
+    import msgspec
+
+    from backups import catalogue as catalogues
+    from backups.addresses import stores_at
+    from backups.errors import NoSuchBackup
+    from ci.commands.backup.shown import say_rows
+
+    catalogue = catalogues.read(stores_at(stores))
+    entry = catalogue.find(backup) if backup else catalogue.newest
+    if entry is None:
+        raise NoSuchBackup(f"{catalogue.address} holds no backup yet; make one with: gymkhana backup run.")
+    facts = facts_of(entry)
+    if as_json:
+        looks = msgspec.to_builtins(entry.verifications)
+        manifest = msgspec.to_builtins(entry.manifest) if entry.manifest else None
+        say_json({**facts, "verifications": looks, "manifest": manifest})
+        return
+    hidden = ("verified", "taken_t")
+    say_rows(
+        *((name.replace("_", " "), str(value)) for name, value in facts.items() if name not in hidden and value != "")
+    )
+    for look in entry.verifications:
+        found = "good" if look.ok else f"BAD: {' '.join(look.findings)}"
+        unseen = f" Not seen: {' '.join(look.unseen)}" if look.unseen else ""
+        click.echo(f"level {look.level}  {look.at}  {found}{unseen}")
+
+
+@click.command("verify")
+@click.argument("backup", required=False)
+@click.option("--all", "every", is_flag=True, help="Every backup in the store, not only the newest.")
+@click.option("--level", type=click.IntRange(0, 4), default=4, show_default=True, help="How thorough to be.")
+@options.stores
+@options.opening
+@options.as_json
+def verify(
+    backup: str | None, every: bool, level: int, stores: tuple[str, ...], keyring: Keyring, as_json: bool
+) -> None:
+    """Prove a backup, as thoroughly as is asked for. Exits with 1 when one is bad.
+
+    BACKUP is an id; the newest one when left out.
+
+    \b
+      level 0   its manifest and those it builds on: readable, authentic, none missing
+      level 1   every object is there, with its size
+      level 2   the hash of every object not looked at before, and of a sample of the others
+      level 3   every stored byte read and hashed; with the key, opened too
+      level 4   restored to a scratch place, and checked there by the engine
+    """
+    import msgspec
+
+    from backups import catalogue as catalogues
+    from backups.addresses import stores_at
+    from backups.verify import verify as look
+
+    if backup and every:
+        raise click.UsageError("Name one backup, or say --all, not both.")
+    place = stores_at(stores)
+    listed: list[str | None] = [entry.id for entry in catalogues.read(place).entries]
+    wanted = listed if every and listed else [backup]
+    with shown() as progress:
+        outcomes = [look(place, backup_id, level=level, keyring=keyring, progress=progress) for backup_id in wanted]
+    if as_json:
+        say_json({"store": place.address, "verifications": msgspec.to_builtins(outcomes)})
+    for outcome in () if as_json else outcomes:
+        verdict = "good" if outcome.ok else f"BAD: {' '.join(outcome.findings)}"
+        read = f"level {outcome.level}, {megabytes(outcome.read_bytes)} read in {outcome.seconds:.1f} s"
+        click.echo(f"{outcome.backup}  {verdict}  ({read})")
+        for unseen in outcome.unseen:
+            click.echo(f"  not seen: {unseen}")
+    if not all(outcome.ok for outcome in outcomes):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,138 @@
+"""`gymkhana backup run` and `consolidate`: new backups, from the database or from a chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ci.commands.backup import options
+from ci.commands.backup.shown import facts_of, megabytes, position_text, say_json, say_rows, shown
+
+if TYPE_CHECKING:
+    from backups.keys import Keyring
+    from backups.manifest import Manifest
+    from backups.store import Store
+
+
+@click.command("run")
+@options.database
+@options.stores
+@click.option(
+    "--kind",
+    type=click.Choice(["auto", "full", "incr"]),
+    default="auto",
+    show_default=True,
+    help="All of it, or what changed since the newest good backup; auto does the second where it can.",
+)
+@click.option("--if-due", metavar="CRON", help="Only when none was made since this came up (UTC): 0 2 * * *.")
+@click.option("--pace", type=click.FloatRange(1), metavar="MB/S", help="Read no faster than this.  [default: unpaced]")
+@click.option("--demo", is_flag=True, envvar="GYM_STORE_DEMO", help="Allow a store on the database's own disk.")
+@options.position
+@options.sealing
+@options.as_json
+def run(
+    database: str,
+    stores: tuple[str, ...],
+    kind: str,
+    if_due: str | None,
+    pace: float | None,
+    demo: bool,
+    position: str,
+    keyring: Keyring,
+    as_json: bool,
+) -> None:
+    """Make a backup of the running database.
+
+    \b
+    Examples:
+      gymkhana backup run --store /mnt/backups
+      gymkhana backup run --store /mnt/backups --recipient age1... --kind full
+    """
+    from typing import Literal, cast
+
+    from backups import catalogue as catalogues
+    from backups.addresses import engine_for, stores_at
+    from backups.backup import run_backup
+    from backups.clock import SYSTEM, rfc3339
+    from backups.schedule import due_by_cron
+
+    engine = engine_for(database, position_of=position)
+    place = stores_at(stores, make=True)
+    if if_due is not None:
+        due = due_by_cron(catalogues.read(place).entries, if_due, SYSTEM.now())
+        if not due.now:
+            known = {"made": False, "why": due.why, "next": rfc3339(due.next)}
+            say_json(known) if as_json else click.echo(f"No backup is due: {due.why}.")
+            return
+    with shown() as progress:
+        manifest = run_backup(
+            engine,
+            database,
+            place,
+            kind=cast(Literal["auto", "full", "incr"], kind),
+            keyring=keyring,
+            pace=None if pace is None else int(pace * 1e6),
+            progress=progress,
+            demonstration=demo,
+        )
+    _say_made(manifest, place, keyring, as_json)
+
+
+@click.command("consolidate")
+@click.argument("backup", required=False)
+@options.stores
+@options.sealing
+@options.as_json
+def consolidate(backup: str | None, stores: tuple[str, ...], keyring: Keyring, as_json: bool) -> None:
+    """Put a chain together to a new full backup, without reading the database.
+
+    BACKUP is an id; the newest one when left out. What is put together is read back and checked before it is listed.
+    """
+    from backups import catalogue as catalogues
+    from backups.addresses import engine_named, stores_at
+    from backups.consolidate import consolidate as put_together
+    from backups.errors import NoSuchBackup
+
+    place = stores_at(stores)
+    catalogue = catalogues.read(place)
+    entry = catalogue.find(backup) if backup else catalogue.newest
+    if entry is None:
+        raise NoSuchBackup(f"{catalogue.address} holds no backup yet; make one with: gymkhana backup run.")
+    engine = engine_named(entry.manifest.engine if entry.manifest else "sqlite")
+    with shown() as progress:
+        manifest = put_together(engine, place, entry.id, keyring=keyring, progress=progress)
+    _say_made(manifest, place, keyring, as_json)
+
+
+def _say_made(manifest: Manifest, place: Store, keyring: Keyring, as_json: bool) -> None:
+    """What the new backup is. With an identity at hand, a backup that it does not open is an error."""
+    from backups import catalogue as catalogues
+    from backups.manifest import name_of
+
+    entry = catalogues.read(place).find(manifest.id)
+    held = [copy.address for copy in place.copies if copy.size(name_of(manifest.id)) is not None]
+    trouble = list(place.trouble)
+    proven = manifest.envelope is not None and bool(keyring.identities)
+    if proven:
+        keyring.opened(manifest.envelope)
+    sealed = "no" if manifest.envelope is None else "proven to open" if proven else "yes, not proven to open"
+    if as_json:
+        known = {"key_proven": proven if manifest.envelope else None, "stores": held, "trouble": trouble}
+        say_json({**facts_of(entry), "store": place.address, **known})
+        return
+    grown = f", on {manifest.parent}" if manifest.parent else ""
+    say_rows(
+        ("backup", f"{manifest.id}{grown}"),
+        ("taken", manifest.taken),
+        ("database", f"{manifest.database}, {megabytes(manifest.size_bytes)}, {manifest.facts.rows} rows"),
+        ("position", position_text(manifest.facts.position)),
+        ("stored", f"{megabytes(manifest.stored_bytes)} in {' and '.join(held)}"),
+        ("sealed", sealed),
+        ("took", f"{manifest.seconds:.1f} s"),
+    )
+    for sentence in trouble:
+        click.echo(f"WITHOUT ONE OF ITS STORES: {sentence}", err=True)
+    violations = manifest.facts.foreign_key_violations
+    if violations:
+        click.echo(f"The database itself has {violations} foreign key violations; the backup keeps them as they are.")

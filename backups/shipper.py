@@ -22,7 +22,7 @@ from backups import continuity, course
 from backups.clock import SYSTEM, Clock
 from backups.continuity import Broken
 from backups.course import Course
-from backups.errors import BackupError, LogBroken, LogLost
+from backups.errors import BackupError, Busy, LogBroken, LogLost
 from backups.keys import Keyring
 from backups.store import Store
 from backups.tail import Tail
@@ -36,6 +36,8 @@ Say = Callable[..., None]
 
 RETRY_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 _MOST_LOST: Final = 50
+_PATIENCE_S: Final = 0.005
+_MOST_PATIENCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +225,29 @@ class Shipper:
             raise LogBroken(following.why)
         return following
 
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether enough log has gathered; best done while whoever writes is waiting for us."""
+        return (
+            self._tail is not None and self._course is not None and self._round_bytes(self._tail) >= self._checkpoint_at
+        )
+
     def _checkpoint(self) -> None:
         tail = self._tail
         if tail is None or self._course is None:
             return
         if not tail.holds:
             tail.hold(self._catch_up)
-        round_bytes = self._round_bytes(tail)
-        if round_bytes < self._checkpoint_at:
+        if not self.checkpoint_due:
             return
+        round_bytes = self._round_bytes(tail)
         began_t = self._clock.monotonic()
-        complete = tail.checkpoint(self._catch_up)
+        # Nothing is shipped while we wait for the writers to pause, so the patience is short until the log is long.
+        patience_s = _PATIENCE_S * min(round_bytes / self._limits.checkpoint_bytes, _MOST_PATIENCE)
+        try:
+            complete = tail.checkpoint(self._catch_up, patience_s)
+        except Busy:
+            return
         tail.hold(self._catch_up)
         self._catch_up()
         left = self._round_bytes(tail)

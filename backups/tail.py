@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,6 +30,8 @@ Then = Callable[[], None]
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _INDEX_ATTEMPTS: Final = 200
+_MARK_PATIENCE_S: Final = 0.1
+_LOOK_AGAIN_S: Final = 0.0002
 _HOLD_ATTEMPTS: Final = 20
 
 
@@ -51,6 +53,7 @@ class Tail:
         with _plainly(database):
             self.identity = _require_identity(database)
             self._holder, self._writer, self._copier = (_connect(database) for _ in range(3))
+            self._writer.execute("PRAGMA busy_timeout = 0")
             mode = self._holder.execute("PRAGMA journal_mode").fetchone()[0]
             if mode != "wal":
                 raise NotADatabase(
@@ -148,11 +151,8 @@ class Tail:
         with _plainly(self.database):
             for _ in range(_HOLD_ATTEMPTS):
                 self.let_go()
-                with self._writers_stopped():
-                    index = self.index()
-                    if index.backfilled >= index.mx_frame:
-                        stopped()
-                        self._mark()
+                if self._all_copied():
+                    self._go_on(stopped)
                 before = self.index()
                 self._holder.execute("BEGIN")
                 self._holds = True
@@ -163,7 +163,19 @@ class Tail:
                 same = (before.salts, before.backfilled) == (after.salts, after.backfilled)
                 if same and before.backfilled < before.mx_frame:
                     return
+            self.let_go()
         raise Busy(f"{self.database} is being checkpointed by somebody else all the time; stop whoever does that.")
+
+    def _all_copied(self) -> bool:
+        index = self.index()
+        return index.backfilled >= index.mx_frame
+
+    def _go_on(self, stopped: Then) -> None:
+        """Put a commit behind what was copied. If writers leave us no room they do it themselves."""
+        with suppress(Busy), _plainly(self.database), self._writers_stopped(_MARK_PATIENCE_S):
+            if self._all_copied():
+                stopped()
+                self._mark()
 
     def let_go(self) -> None:
         """End the holding, if there is any."""
@@ -171,13 +183,14 @@ class Tail:
             self._holder.execute("ROLLBACK")
             self._holds = False
 
-    def checkpoint(self, stopped: Then) -> bool:
+    def checkpoint(self, stopped: Then, patience_s: float = _BUSY_TIMEOUT_S) -> bool:
         """Copy the log to the main file while the writers are stopped, after `stopped` was called; then hold nothing.
 
-        True when all of it was copied, so that the next writer begins a new round. When `stopped` raises, nothing was done.
+        True when all of it was copied, so that the next writer begins a new round. When `stopped` raises, or Busy is raised
+        because the writers did not pause within `patience_s`, nothing was done.
         """
         with _plainly(self.database):
-            with self._writers_stopped():
+            with self._writers_stopped(patience_s):
                 stopped()
                 self.let_go()
                 busy, frames, copied = self._copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -187,8 +200,17 @@ class Tail:
         return wal.HEADER_BYTES + (frame - 1) * (wal.FRAME_HEADER_BYTES + self.page_size)
 
     @contextmanager
-    def _writers_stopped(self) -> Iterator[None]:
-        self._writer.execute("BEGIN IMMEDIATE")
+    def _writers_stopped(self, patience_s: float) -> Iterator[None]:
+        end_t = time.monotonic() + patience_s
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite.OperationalError:
+                # SQLite's own waiting sleeps ever longer, and a busy writer is gone for a fraction of a millisecond only.
+                if time.monotonic() > end_t:
+                    raise
+                time.sleep(_LOOK_AGAIN_S)
         try:
             yield
         except BaseException:

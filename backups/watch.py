@@ -91,6 +91,8 @@ class Watch:
         """One round of shipping answers everybody who asked before it."""
         try:
             place = self._shipper.ship()
+            if self._shipper.checkpoint_due:
+                self._shipper.tend()
         except BackupError as error:
             self._answer_all({"error": str(error)})
             return

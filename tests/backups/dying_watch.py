@@ -94,19 +94,19 @@ def _in_the_tail(death: Death) -> None:
     stopped, checkpoint = Tail._writers_stopped, Tail.checkpoint
 
     @contextmanager
-    def writers_stopped(tail: Tail) -> Iterator[None]:
-        with stopped(tail):
+    def writers_stopped(tail: Tail, patience_s: float) -> Iterator[None]:
+        with stopped(tail, patience_s):
             death.at("writers stopped")
             yield
             death.at("copied")
         death.at("writers going")
 
-    def dying_checkpoint(tail: Tail, rest: Callable[[], None]) -> bool:
+    def dying_checkpoint(tail: Tail, rest: Callable[[], None], patience_s: float) -> bool:
         def shipped() -> None:
             rest()
             death.at("rest shipped")
 
-        return checkpoint(tail, shipped)
+        return checkpoint(tail, shipped, patience_s)
 
     def dying(moment: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(tail: Tail, *arguments: Any) -> Any:

@@ -424,3 +424,24 @@ def test_the_newest_of_two_generations_is_what_comes_back(make: Callable[..., Fe
     first.close()
     again.close()
     assert stage.built(plan).read_bytes() == settled(stage.database)
+
+
+def test_writers_that_never_pause_do_not_stop_the_shipping(make: Callable[..., Ferry], stage: Stage) -> None:
+    ferry = make()
+    ferry.ready()
+    for _ in range(20):
+        ferry.write()
+    ferry.ship()
+    with closing(databases.connect(stage.database)) as busy:
+        busy.execute("BEGIN IMMEDIATE")
+        assert ferry.shipper.checkpoint_due
+        ferry.shipper.tend()
+        assert (ferry.shipper.trouble, ferry.shipper.figures()["checkpoints"]) == ("", 0)
+        busy.execute("INSERT INTO notes (text) VALUES ('at last')")
+        busy.execute("COMMIT")
+        before = ferry.place
+        assert before is not None
+        assert ferry.ship().index == before.index + 1
+    ferry.shipper.tend()
+    assert ferry.shipper.figures()["checkpoints"] == 1
+    same(ferry)

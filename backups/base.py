@@ -18,8 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     """One backup that knows where it lies in the log; 0, or a sentence and the exit code that goes with it."""
     parser = argparse.ArgumentParser(prog="python -m backups.base", description="Makes one backup beside the log.")
     parser.add_argument("database")
-    parser.add_argument("store")
     parser.add_argument("socket", type=Path)
+    parser.add_argument("store", nargs="+")
     parser.add_argument("--position-of")
     parser.add_argument("--recipient", action="append", default=[])
     parser.add_argument("--host-secret", type=Path)
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         run_backup(
             SqliteEngine(position_of=options.position_of),
             options.database,
-            addresses.store_at(options.store),
+            addresses.stores_at(options.store),
             keyring=Keyring(recipients=tuple(options.recipient), host_secret=options.host_secret),
             log=log_span(options.socket),
             demonstration=options.demonstration,

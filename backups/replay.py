@@ -127,7 +127,11 @@ class _Planning:
             break
         if not reached:
             reasons = " ".join(f"{one.id}: {one.why}" for one in self.refused)
-            raise NothingToRestore(f"The store holds no backup that can be used. {reasons}".strip())
+            raise NothingToRestore(
+                f"The store holds no backup that can be used. {reasons}"
+                if reasons
+                else "The store holds no backup, so there is nothing to restore."
+            )
         return max(reached, key=lambda plan: parse(plan.reaches))
 
     def at_time(self, usable: list[Manifest], point: AtTime) -> ReplayPlan:

@@ -88,6 +88,7 @@ class Shipper:
         self._retry_t = float("-inf")
         self._base = _Base(base, clock)
         self._figures = {"segments": 0, "log_bytes": 0, "checkpoints": 0, "generations": 0}
+        self._copies_away = store.trouble
         self.trouble = "It has only just begun."
 
     @property
@@ -304,6 +305,9 @@ class Shipper:
     def _well(self) -> None:
         if self._failures:
             self._say("shipping again", after=self._failures)
+        if self._store.trouble != self._copies_away:
+            self._copies_away = self._store.trouble
+            self._say("copies away", why=list(self._copies_away))
         self.trouble, self._failures, self._retry_t = "", 0, float("-inf")
 
     def _abandon(self, tail: Tail) -> None:

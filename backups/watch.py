@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backups import addresses, lock
+from backups import addresses, disk, lock
 from backups.clock import SYSTEM, rfc3339
 from backups.errors import BackupError
 from backups.keys import Keyring
@@ -200,7 +200,7 @@ def say(event: str, **told: object) -> None:
 
 def base_command(arguments: argparse.Namespace, database: Path) -> list[str]:
     """What makes the backup that a generation needs: a process of its own, so that shipping goes on undisturbed."""
-    command = [sys.executable, "-P", "-m", "backups.base", str(database), arguments.store, str(arguments.socket)]
+    command = [sys.executable, "-P", "-m", "backups.base", str(database), str(arguments.socket), *arguments.store]
     options = {"--position-of": arguments.position_of, "--host-secret": arguments.host_secret}
     for recipient in arguments.recipient:
         command += ["--recipient", recipient]
@@ -220,7 +220,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     told = os.environ.get
     parser = argparse.ArgumentParser(prog="python -m backups.watch", description="Ships the log of a database.")
     parser.add_argument("--database", default=told("DATABASE_URL"), help="path or URL (DATABASE_URL)")
-    parser.add_argument("--store", default=told("GYM_STORE"), help="address of the store (GYM_STORE)")
+    parser.add_argument("--store", action="append", help="address of a store, more than once for copies (GYM_STORE)")
     parser.add_argument("--socket", type=Path, default=told("GYM_SHIP"), help="where to listen (GYM_SHIP)")
     parser.add_argument("--position-of", default=told("GYM_SHIP_POSITION_OF"), help="table.column, monotone")
     parser.add_argument("--interval-ms", type=float, default=float(told("GYM_SHIP_INTERVAL_MS") or INTERVAL_S * 1000))
@@ -230,8 +230,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host-secret", type=Path, default=told("GYM_HOST_SECRET"))
     parser.add_argument("--demonstration", action="store_true", default=bool(told("GYM_SHIP_DEMONSTRATION")))
     parsed = parser.parse_args(arguments)
+    parsed.store = parsed.store or (told("GYM_STORE") or "").split()
     for name in ("database", "store", "socket"):
-        if getattr(parsed, name) is None:
+        if not getattr(parsed, name):
             parser.error(f"--{name} is missing, and so is its variable in the environment")
     parsed.socket = Path(parsed.socket)
     return parsed
@@ -243,7 +244,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         database = SqliteEngine().path_of(options.database)
-        store = addresses.store_at(options.store, make=True)
+        # A store that is missing may be one that is away, so it is made for a demonstration only.
+        store = addresses.stores_at(options.store, make=options.demonstration)
+        for copy in store.copies:
+            if copy.local is not None:
+                disk.make_directories(copy.local)
         keyring = Keyring(recipients=tuple(options.recipient), host_secret=options.host_secret)
         command = base_command(options, database)
         limits = Limits(int(options.checkpoint_mb * 1e6), int(options.cap_mb * 1e6))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -190,6 +191,7 @@ class Ferry:
         self.place: Place | None = None
         self.bases = 0
         self._rounds = 0
+        self._gone = threading.Event()
         self.shipper = Shipper(
             stage.database,
             more.pop("store", None) or stage.store,
@@ -220,7 +222,9 @@ class Ferry:
     def _shipped_by_now(self) -> tuple[str, int]:
         """As the socket would answer: once the other thread has begun and ended a round of shipping."""
         seen = self._rounds
-        databases.wait_until(lambda: self._rounds > seen + 1, "two rounds of shipping")
+        while self._rounds < seen + 2:
+            if self._gone.wait(0.005):
+                raise BackupError("Nobody ships any more.")
         assert self.place is not None
         return self.place.generation, self.place.index
 
@@ -262,6 +266,10 @@ class Ferry:
         self.shipper.close()
 
     def close(self) -> None:
+        self._gone.set()
+        thread = self.shipper._base._thread
+        if thread is not None:
+            thread.join()
         self.writer.close()
         self.shipper.close()
 

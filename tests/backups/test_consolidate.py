@@ -17,6 +17,8 @@ from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import Chain
 
+pytestmark = pytest.mark.processes
+
 
 def assert_nothing_new(chain: Chain) -> None:
     listed = catalogue.read(chain.store)

@@ -7,6 +7,8 @@ import pytest
 from backups.continuity import Broken, Position, follows, of
 from backups.wal import Checksum, ShmHeader
 
+pytestmark = pytest.mark.processes
+
 SEVEN, EIGHT, NINE, OTHER = (7, 1000), (8, 2000), (9, 3000), (500, 4000)
 SUM, ANOTHER = (11, 12), (13, 14)
 SHIPPED = Position(SEVEN, 90, SUM, change=400)

@@ -15,6 +15,8 @@ from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import Chain
 
+pytestmark = pytest.mark.processes
+
 
 def look(level: int, ok: bool, unseen: tuple[str, ...] = ()) -> Verification:
     findings = () if ok else (f"Bad at {level}.",)

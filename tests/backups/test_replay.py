@@ -23,6 +23,8 @@ from backups.shipper import Limits
 from backups.sqlite import SqliteEngine
 from tests.backups.shipping import POSITION_OF, Ferry, Stage, sequences, settled, sound
 
+pytestmark = pytest.mark.processes
+
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 
@@ -315,7 +317,7 @@ def test_a_plain_backup_older_than_the_end_of_the_log_is_not(log: Log) -> None:
 
 
 def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
-    with pytest.raises(NothingToRestore, match="no backup that can be used"):
+    with pytest.raises(NothingToRestore, match="holds no backup, so there is nothing to restore"):
         replay.plan(DirectoryStore(tmp_path / "store", make=True), Newest())
 
 

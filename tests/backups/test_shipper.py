@@ -18,6 +18,8 @@ from backups.tail import Tail
 from tests.backups import databases
 from tests.backups.shipping import Ferry, Stage, sequences, settled, sound
 
+pytestmark = pytest.mark.processes
+
 SMALL = Limits(checkpoint_bytes=60_000, cap_bytes=400_000)
 
 

@@ -15,6 +15,8 @@ from backups.tail import Tail
 from backups.wal import ShmHeader
 from tests.backups import databases
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[Any]:

@@ -17,6 +17,8 @@ from tests.backups import databases
 from tests.backups.house import House
 from tests.backups.memory_store import MemoryStore
 
+pytestmark = pytest.mark.processes
+
 
 def test_a_good_backup_is_found_good_and_listed_as_verified(house: House) -> None:
     outcome = verify(house.store)

@@ -15,9 +15,10 @@ import pytest
 
 from backups import replay, shipped, watch
 from backups.backup import run_backup
+from backups.directory_store import DirectoryStore
 from backups.errors import BackupError
 from backups.keys import Keyring, generate
-from backups.points import AtPosition, AtTime
+from backups.points import AtPosition, AtTime, Newest
 from backups.shipped import log_span
 from backups.sqlite import SqliteEngine
 from tests.backups import databases
@@ -270,12 +271,28 @@ def test_sealed_to_a_recipient_the_log_needs_the_identity(stage: Stage) -> None:
     assert stage.replayed(keyring=Keyring(identities=(identity,))).read_bytes() == stage.truth()
 
 
+def test_every_store_that_is_named_gets_the_whole_log(stage: Stage) -> None:
+    (stage.root / "copy").mkdir()
+    stage.watch(*SMALL, "--store", str(stage.root / "copy"))
+    stage.until_restorable()
+    with stage.writing():
+        more(stage, 100)
+    stage.end_watch()
+    truth = stage.truth()
+    for name in ("store", "copy"):
+        into = stage.root / f"from-{name}"
+        store = DirectoryStore(stage.root / name)
+        replay.rebuild(store, replay.plan(store, Newest()), into)
+        assert into.read_bytes() == truth
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ([], "--database is missing"),
-        (["--database", "x.db", "--store", "ftp://nowhere", "--socket", "s"], "ftp://nowhere"),
+        (["--database", "x.db", "--store", "ftp://nowhere", "--socket", "s"], "Stores like ftp:// are not known"),
         (["--database", ":memory:", "--store", "x", "--socket", "s"], "in memory"),
+        (["--database", "x.db", "--store", "nowhere/at/all", "--socket", "s"], "There is no store at"),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_a_sentence(

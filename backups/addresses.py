@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from backups.directory_store import DirectoryStore
 from backups.engine import Engine
 from backups.errors import StoreUnusable, UsageError
-from backups.sqlite import SqliteEngine
-from backups.store import Store
+from backups.sqlite.engine import SqliteEngine
+from backups.stores.directory import DirectoryStore
+from backups.stores.store import Store
 
 
 def engine_for(database: str, *, position_of: str | None = None) -> Engine:
@@ -39,8 +39,8 @@ def store_at(address: str, *, make: bool = False) -> Store:
     if "://" not in address:
         return DirectoryStore(Path(address), make=make)
     if scheme in ("s3", "gs", "az"):
-        from backups.buckets import bucket_at
-        from backups.object_store import ObjectStore
+        from backups.stores.buckets import bucket_at
+        from backups.stores.objects import ObjectStore
 
         return ObjectStore(address, bucket_at(address))
     raise StoreUnusable(f"Stores like {scheme}:// are not known; a directory, s3://, gs:// and az:// are.")
@@ -56,7 +56,7 @@ def stores_at(addresses: Sequence[str], *, make: bool = False) -> Store:
         return store_at(addresses[0], make=make)
     if len(set(addresses)) != len(addresses):
         raise StoreUnusable(f"The stores {', '.join(addresses)} are not all different; name each once.")
-    from backups.mirrored import Absent, MirroredStore
+    from backups.stores.mirrored import Absent, MirroredStore
 
     found: list[Store | Absent] = []
     for address in addresses:

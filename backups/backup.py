@@ -13,22 +13,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from backups import catalogue as catalogues
 from backups import consolidate, disk, lock, parents
-from backups import manifest as manifests
-from backups.catalogue import Catalogue
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.engine import Engine
 from backups.errors import BackupError, NoParent
+from backups.format import manifest as manifests
+from backups.format.manifest import FULL, INCREMENTAL, BackupId, LogSpan, Manifest
+from backups.format.packs import Writer
 from backups.imaging import Pace, store_image
-from backups.keys import Keyring
-from backups.manifest import FULL, INCREMENTAL, BackupId, LogSpan, Manifest
-from backups.packs import Writer
+from backups.keeping import catalogue as catalogues
+from backups.keeping.catalogue import Catalogue
+from backups.keys.keyring import Keyring
 from backups.parents import Parent
 from backups.progress import Progress, silent
 from backups.publishing import boot_id, host, new_id, predecessor, publish, versions
-from backups.separation import require_separation
-from backups.store import Store
+from backups.stores.separation import require_separation
+from backups.stores.store import Store
 
 Kind = Literal["auto", "full", "incr"]
 LogPosition = tuple[str, int]

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 from backups import disk
-from backups.catalogue import Catalogue
-from backups.keys import Keyring
-from backups.manifest import Manifest
+from backups.format.manifest import Manifest
+from backups.format.stored_chain import StoredChain, open_chain
+from backups.keeping.catalogue import Catalogue
+from backups.keys.keyring import Keyring
 from backups.progress import Progress, silent
-from backups.store import Store
-from backups.stored_chain import StoredChain, open_chain
+from backups.stores.store import Store
 
 
 def build(

@@ -15,22 +15,23 @@ from typing import Final
 
 import msgspec
 
-from backups import build, disk, proof
-from backups import catalogue as catalogues
-from backups.catalogue import Catalogue
-from backups.chain import Link
+from backups import build, disk
 from backups.clock import SYSTEM, Clock
 from backups.engine import Engine
 from backups.errors import Damaged
-from backups.facts import Facts
+from backups.format import proof
+from backups.format.chain import Link
+from backups.format.facts import Facts
+from backups.format.manifest import FULL, Manifest
+from backups.format.packs import Writer
+from backups.format.stored_chain import open_chain
 from backups.imaging import store_image
-from backups.keys import Keyring
-from backups.manifest import FULL, Manifest
-from backups.packs import Writer
+from backups.keeping import catalogue as catalogues
+from backups.keeping.catalogue import Catalogue
+from backups.keys.keyring import Keyring
 from backups.progress import Progress, silent
 from backups.publishing import new_id, predecessor, publish
-from backups.store import Store
-from backups.stored_chain import open_chain
+from backups.stores.store import Store
 
 _BLOCK_BYTES: Final = 1 << 20
 

@@ -23,15 +23,16 @@ from typing import Final
 
 import msgspec
 
-from backups import disk, units
+from backups import disk
 from backups import swap as swaps
 from backups.build import write_at
-from backups.chain import Table
 from backups.errors import BackupError
+from backups.format import units
+from backups.format.chain import Table
+from backups.format.stored_chain import StoredChain
+from backups.format.units import HASH_BYTES
 from backups.progress import Progress, silent
-from backups.stored_chain import StoredChain
 from backups.swap import Swap
-from backups.units import HASH_BYTES
 
 _BLOCK_BYTES: Final = 1 << 20
 

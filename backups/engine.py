@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from backups.facts import Facts, TableContent
-from backups.holders import Holder
+from backups.format.facts import Facts, TableContent
 from backups.progress import Progress, silent
+from backups.sqlite.holders import Holder
 
 
 class Reading(Protocol):

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backups import units
-from backups.chain import Table
 from backups.engine import Reading
-from backups.index import Index
-from backups.manifest import Pack
-from backups.packs import Writer
+from backups.format import units
+from backups.format.chain import Table
+from backups.format.index import Index
+from backups.format.manifest import Pack
+from backups.format.packs import Writer
+from backups.format.units import HASH_BYTES
 from backups.progress import Progress, silent
-from backups.units import HASH_BYTES
 
 
 @dataclass(frozen=True, slots=True)

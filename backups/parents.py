@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from backups.catalogue import Catalogue, Entry
-from backups.chain import MOST_LINKS, Table
 from backups.errors import Damaged, NoParent, UsageError
-from backups.keys import Keyring
-from backups.store import Store
-from backups.stored_chain import links_of, open_table
+from backups.format.chain import MOST_LINKS, Table
+from backups.format.stored_chain import links_of, open_table
+from backups.keeping.catalogue import Catalogue, Entry
+from backups.keys.keyring import Keyring
+from backups.stores.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backups.catalogue import Entry
-from backups.manifest import Manifest
+from backups.format.manifest import Manifest
+from backups.keeping.catalogue import Entry
 
 if TYPE_CHECKING:
-    from backups.replay import ReplayPlan
+    from backups.log.replay import ReplayPlan
 
 
 @dataclass(frozen=True, slots=True)

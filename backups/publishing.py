@@ -8,14 +8,14 @@ import socket
 from datetime import datetime
 from pathlib import Path
 
-from backups import manifest as manifests
-from backups.catalogue import Catalogue
 from backups.errors import BackupError
-from backups.facts import Facts
-from backups.keys import HostKeys
-from backups.manifest import BackupId, Manifest, Predecessor
-from backups.packs import Writer
-from backups.store import Store
+from backups.format import manifest as manifests
+from backups.format.facts import Facts
+from backups.format.manifest import BackupId, Manifest, Predecessor
+from backups.format.packs import Writer
+from backups.keeping.catalogue import Catalogue
+from backups.keys.keyring import HostKeys
+from backups.stores.store import Store
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

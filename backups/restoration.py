@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from backups.clock import Clock
+from backups.log.replay import Replayed
 from backups.plan import Cost, Refused, RestorePlan
-from backups.replay import Replayed
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,24 +19,24 @@ from pathlib import Path
 from typing import TypeVar
 
 from backups import build, delta, disk, lock
-from backups import catalogue as catalogues
 from backups import plan as plans
-from backups import replay as replays
 from backups import swap as swaps
 from backups.backup import restore_lock_of
-from backups.catalogue import Catalogue
 from backups.clock import SYSTEM, Clock, compact
 from backups.delta import Difference
 from backups.engine import Engine
 from backups.errors import BackupError, Damaged, InUse, NothingToRestore, UsageError
-from backups.keys import Keyring
+from backups.format.stored_chain import StoredChain, open_chain
+from backups.keeping import catalogue as catalogues
+from backups.keeping.catalogue import Catalogue
+from backups.keys.keyring import Keyring
+from backups.log import replay as replays
+from backups.log.points import Point
+from backups.log.replay import Replayed
 from backups.plan import NoRestore, RestorePlan, Target
-from backups.points import Point
 from backups.progress import Progress, silent
-from backups.replay import Replayed
 from backups.restoration import Restoration, Stopwatch
-from backups.store import Store
-from backups.stored_chain import StoredChain, open_chain
+from backups.stores.store import Store
 from backups.swap import Swap
 
 _Made = TypeVar("_Made")

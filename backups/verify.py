@@ -15,20 +15,21 @@ from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 
-from backups import build, disk, proof, stored_chain, verification
-from backups import catalogue as catalogues
+from backups import build, disk
 from backups.addresses import engine_named
-from backups.catalogue import Catalogue, Entry
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.engine import Engine
 from backups.errors import Damaged, NoSuchBackup, UsageError
-from backups.facts import TableContent
-from backups.keys import Keyring
-from backups.manifest import Manifest, Pack
+from backups.format import proof, stored_chain, verification
+from backups.format.facts import TableContent
+from backups.format.manifest import Manifest, Pack
+from backups.format.stored_chain import StoredChain
+from backups.format.verification import Verification
+from backups.keeping import catalogue as catalogues
+from backups.keeping.catalogue import Catalogue, Entry
+from backups.keys.keyring import Keyring
 from backups.progress import Progress, silent
-from backups.store import Store
-from backups.stored_chain import StoredChain
-from backups.verification import Verification
+from backups.stores.store import Store
 
 Boot = Callable[[Path], tuple[str, ...]]
 """Runs a service on the copy at this path, and says what was wrong; empty when nothing was."""

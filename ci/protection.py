@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backups.keys import generate
+from backups.keys.keyring import generate
 from ci.drills import Protection
 from ci.object_server import ObjectServer
 from ci.stand import Stand

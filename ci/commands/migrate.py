@@ -238,8 +238,8 @@ def _migrate(url: str, way: Sequence[Revision], store: str, demo: bool, as_json:
 def _alone(path: Path) -> Iterator[None]:
     """Nobody else migrates the database or has it open while the block runs. Raises Locked or InUse, naming who does."""
     from backups.errors import InUse
-    from backups.holders import holders_of
     from backups.lock import hold
+    from backups.sqlite.holders import holders_of
 
     with hold(path.with_name(f"{path.name}.migrating"), f"migration of {path.name}"):
         holders = holders_of([path, path.with_name(f"{path.name}-wal")])

@@ -9,7 +9,7 @@ import click
 from ci.commands.backup import options
 
 if TYPE_CHECKING:
-    from backups.keys import Keyring
+    from backups.keys.keyring import Keyring
 
 PATIENCE_S = (5.0, 30.0, 120.0, 600.0)
 """How long to wait after a failure, then after the next."""
@@ -50,14 +50,14 @@ def command(
     """
     import time
 
-    from backups import catalogue as catalogues
     from backups.addresses import engine_for, stores_at
     from backups.backup import run_backup
     from backups.clock import SYSTEM
     from backups.errors import BackupError, UsageError
-    from backups.prune import prune as delete
-    from backups.retention import Policy
-    from backups.schedule import DAILY, Due, checked_cron, due_by_cron, due_every, duration
+    from backups.keeping import catalogue as catalogues
+    from backups.keeping.prune import prune as delete
+    from backups.keeping.retention import Policy
+    from backups.keeping.schedule import DAILY, Due, checked_cron, due_by_cron, due_every, duration
     from backups.verify import verify
 
     if cron and every:

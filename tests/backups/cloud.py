@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from backups.buckets import bucket_at
-from backups.object_store import ObjectStore
+from backups.stores.buckets import bucket_at
+from backups.stores.objects import ObjectStore
 from ci.object_server import ObjectServer
 
 

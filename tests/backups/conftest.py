@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from backups.backup import run_backup
-from backups.directory_store import DirectoryStore
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
+from backups.stores.directory import DirectoryStore
 from tests.backups import databases
 from tests.backups.house import Chain, House
 

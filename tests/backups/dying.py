@@ -17,11 +17,11 @@ from pathlib import Path
 
 from backups import swap as swaps
 from backups.backup import run_backup
-from backups.directory_store import DirectoryStore
-from backups.facts import Facts
+from backups.format.facts import Facts
 from backups.progress import Progress, silent
 from backups.restore import restore
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
+from backups.stores.directory import DirectoryStore
 
 BACKUP_MOMENTS = (
     "snapshot taken",

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from backups import watch
-from backups.directory_store import DirectoryStore
-from backups.tail import Tail
+from backups.log import watch
+from backups.log.tail import Tail
+from backups.stores.directory import DirectoryStore
 
 BEGINNING = ("begin half written", "begin named", "base due", "base made")
 AGAIN = (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from backups import manifest as manifests
-from backups.directory_store import DirectoryStore
-from backups.manifest import Manifest, Predecessor, name_of
+from backups.format import manifest as manifests
+from backups.format.manifest import Manifest, Predecessor, name_of
+from backups.stores.directory import DirectoryStore
 from tests.backups import databases
 
 

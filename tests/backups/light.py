@@ -11,14 +11,14 @@ from pathlib import Path
 
 from backups.backup import run_backup
 from backups.consolidate import FileReading
-from backups.directory_store import DirectoryStore
 from backups.engine import Reading
-from backups.facts import Facts, TableContent
-from backups.holders import Holder
-from backups.keys import Keyring
-from backups.manifest import Manifest
+from backups.format.facts import Facts, TableContent
+from backups.format.manifest import Manifest
+from backups.keys.keyring import Keyring
 from backups.progress import Progress, silent
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
+from backups.sqlite.holders import Holder
+from backups.stores.directory import DirectoryStore
 
 PAGE = 4096
 UNITS = 200

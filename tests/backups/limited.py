@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from backups.backup import run_backup
-from backups.directory_store import DirectoryStore
 from backups.errors import BackupError
 from backups.restore import restore
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
+from backups.stores.directory import DirectoryStore
 
 
 def main(verb: str, limit_bytes: str, database: str, store: str) -> None:

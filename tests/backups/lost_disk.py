@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import system.models
-from backups import replay, shipped
-from backups.directory_store import DirectoryStore
 from backups.errors import BackupError
-from backups.points import Newest
+from backups.log import replay, shipped
+from backups.log.points import Newest
+from backups.stores.directory import DirectoryStore
 from system.database import SCHEMA_REVISION, Base, engine_for
 from system.jobs import Operation
 from system.wire import Ask, Frames, answer, pack, socket_path
@@ -83,7 +83,7 @@ def lose(
         "GYM_STORE": str(store),
         "GYM_LOG_LEVEL": "error",
     }
-    modules = ("backups.watch", writer)
+    modules = ("backups.log.watch", writer)
     with (root / "said.log").open("ab") as said:
         processes = [
             subprocess.Popen([sys.executable, "-m", module], env=environment, cwd=databases.ROOT, stderr=said)

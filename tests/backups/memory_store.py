@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from backups.errors import Locked, NameTaken, ObjectMissing, StoreError
-from backups.store import Store, StoredObject, checked_name
+from backups.stores.store import Store, StoredObject, checked_name
 
 
 class MemoryStore:

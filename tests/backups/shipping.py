@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backups import replay, shipped
 from backups.backup import run_backup
-from backups.directory_store import DirectoryStore
 from backups.errors import BackupError
-from backups.keys import Keyring
-from backups.points import Newest, Point
-from backups.shipper import Limits, Place, Shipper
-from backups.sqlite import SqliteEngine
+from backups.keys.keyring import Keyring
+from backups.log import replay, shipped
+from backups.log.points import Newest, Point
+from backups.log.shipper import Limits, Place, Shipper
+from backups.sqlite.engine import SqliteEngine
+from backups.stores.directory import DirectoryStore
 from tests.backups import databases
 
 POSITION_OF = "operations.sequence"
@@ -82,7 +82,7 @@ class Stage:
         lines = [json.loads(line) for line in self.said.read_text("utf-8").splitlines() if line.startswith("{")]
         return [line for line in lines if name in ("", line["event"])]
 
-    def watch(self, *options: str, module: tuple[str, ...] = ("backups.watch",)) -> subprocess.Popen[bytes]:
+    def watch(self, *options: str, module: tuple[str, ...] = ("backups.log.watch",)) -> subprocess.Popen[bytes]:
         """Start shipping, in a process of its own."""
         command = [sys.executable, "-m", *module, "--database", str(self.database), "--store", str(self.root / "store")]
         command += [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backups.engine import Engine
-from backups.facts import Facts
+from backups.format.facts import Facts
 from backups.progress import Progress, silent
 
 

@@ -21,15 +21,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from backups import catalogue, delta
+from backups import delta
 from backups import swap as swaps
 from backups.backup import run_backup
 from backups.consolidate import consolidate
-from backups.directory_store import DirectoryStore
-from backups.keys import Keyring
-from backups.manifest import name_of
+from backups.format.manifest import name_of
+from backups.keeping import catalogue
+from backups.keys.keyring import Keyring
 from backups.restore import restore
-from backups.store import read
+from backups.stores.directory import DirectoryStore
+from backups.stores.store import read
 from backups.verify import verify
 from tests.backups.light import ENGINE, Stand, make_stand
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from backups import catalogue, manifest
-from backups import store as stores
 from backups.backup import run_backup
 from backups.clock import Clock
-from backups.directory_store import DirectoryStore
 from backups.errors import DatabaseDamaged, Locked, NoSpace, NotADatabase, NotSeparate, StoreError
-from backups.sqlite import SqliteEngine
+from backups.format import manifest
+from backups.keeping import catalogue
+from backups.sqlite.engine import SqliteEngine
+from backups.stores import store as stores
+from backups.stores.directory import DirectoryStore
 from tests.backups import databases
 from tests.backups.house import House
 from tests.backups.memory_store import MemoryStore

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from backups import catalogue
 from backups.consolidate import consolidate
-from backups.directory_store import DirectoryStore
 from backups.errors import Damaged, Locked, NoSpace, NoSuchBackup
+from backups.keeping import catalogue
 from backups.restore import restore
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
+from backups.stores.directory import DirectoryStore
 from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import Chain

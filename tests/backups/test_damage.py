@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from backups.age_keys import generate
 from backups.errors import NoSuchBackup, NothingToRestore
-from backups.keys import Keyring
-from backups.manifest import Manifest, name_of
+from backups.format.manifest import Manifest, name_of
+from backups.keys.age import generate
+from backups.keys.keyring import Keyring
 from backups.restore import restore
 from backups.verify import verify
 from tests.backups.light import ENGINE, Stand, make_stand

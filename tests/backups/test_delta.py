@@ -12,10 +12,10 @@ import pytest
 
 from backups import delta
 from backups import swap as swaps
-from backups.directory_store import DirectoryStore
 from backups.errors import BackupError, InUse, NoSpace, NothingToRestore
 from backups.restore import plan_restore, restore
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
+from backups.stores.directory import DirectoryStore
 from tests.backups import databases
 from tests.backups.house import Chain
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from backups import catalogue, disk
+from backups import disk
 from backups.errors import NoSpace, StoreError
+from backups.keeping import catalogue
 from backups.verify import verify
 from tests.backups import databases, limited
 from tests.backups.house import House

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from backups import catalogue, parents
-from backups import chain as chains
+from backups import parents
 from backups import restore as restores
 from backups.backup import run_backup
 from backups.errors import Damaged, NoParent, NothingToRestore
-from backups.keys import Keyring
-from backups.manifest import LogSpan
+from backups.format import chain as chains
+from backups.format.manifest import LogSpan
+from backups.format.stored_chain import StoredChain, open_chain
+from backups.keeping import catalogue
+from backups.keys.keyring import Keyring
 from backups.restore import restore
-from backups.sqlite import SqliteEngine
-from backups.stored_chain import StoredChain, open_chain
+from backups.sqlite.engine import SqliteEngine
 from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import Chain

@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from backups import catalogue
 from backups import swap as swaps
 from backups.backup import run_backup
-from backups.directory_store import DirectoryStore
 from backups.errors import Locked, NoSpace, NothingToRestore
-from backups.holders import holders_of
+from backups.keeping import catalogue
 from backups.restore import restore
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
+from backups.sqlite.holders import holders_of
+from backups.stores.directory import DirectoryStore
 from backups.verify import verify
 from tests.backups import databases, dying
 from tests.backups.house import House
@@ -125,7 +125,7 @@ def test_the_agent_dies_with_the_process_that_asked(house: House) -> None:
 
 def test_a_dead_holder_of_the_store_blocks_nobody(engine: SqliteEngine, house: House) -> None:
     script = (
-        "import sys; from pathlib import Path; from backups.directory_store import DirectoryStore\n"
+        "import sys; from pathlib import Path; from backups.stores.directory import DirectoryStore\n"
         "with DirectoryStore(Path(sys.argv[1])).exclusive('a long job'):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

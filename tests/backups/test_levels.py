@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from backups import catalogue, verification
 from backups.errors import UsageError
-from backups.verification import Verification
+from backups.format import verification
+from backups.format.verification import Verification
+from backups.keeping import catalogue
 from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import Chain

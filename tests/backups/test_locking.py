@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from backups.backup import restore_lock_of, run_backup
-from backups.directory_store import DirectoryStore
 from backups.errors import Locked
-from backups.keys import Keyring
-from backups.manifest import Manifest
+from backups.format.manifest import Manifest
+from backups.keys.keyring import Keyring
 from backups.restore import restore
+from backups.stores.directory import DirectoryStore
 from tests.backups.light import ENGINE, Stand, make_stand
 
 

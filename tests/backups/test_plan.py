@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from backups.catalogue import Entry
-from backups.facts import Facts, TableFacts
-from backups.manifest import BackupId, Manifest, Pack
+from backups.format.facts import Facts, TableFacts
+from backups.format.manifest import BackupId, Manifest, Pack
+from backups.format.verification import Verification
+from backups.keeping.catalogue import Entry
 from backups.plan import Cost, NoRestore, Refused, RestorePlan, Target, decide
-from backups.verification import Verification
 
 TARGET = Target(
     path=Path("/srv/gym.db"),

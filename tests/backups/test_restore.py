@@ -10,7 +10,7 @@ from backups import swap as swaps
 from backups.errors import BackupError, InUse, Locked, NoSpace, NothingToRestore, UsageError
 from backups.restoration import as_json
 from backups.restore import plan_restore, restore
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
 from tests.backups import databases
 from tests.backups.house import House
 

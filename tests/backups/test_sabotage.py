@@ -12,18 +12,18 @@ import msgspec
 import pytest
 from pysqlite3 import dbapi2 as sqlite
 
-from backups import catalogue
-from backups import manifest as manifests
 from backups import swap as swaps
 from backups.backup import run_backup
 from backups.consolidate import FileReading
-from backups.directory_store import DirectoryStore
 from backups.engine import Reading
 from backups.errors import BackupError, NothingToRestore
-from backups.manifest import Manifest
+from backups.format import manifest as manifests
+from backups.format.manifest import Manifest
+from backups.keeping import catalogue
 from backups.progress import Progress, silent
 from backups.restore import restore
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
+from backups.stores.directory import DirectoryStore
 from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import House

@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backups import catalogue, parents
-from backups import manifest as manifests
-from backups.age_keys import generate
+from backups import parents
 from backups.backup import run_backup
 from backups.errors import KeyMissing, WrongKey
-from backups.keys import Keyring
-from backups.manifest import Manifest
+from backups.format import manifest as manifests
+from backups.format.manifest import Manifest
+from backups.keeping import catalogue
+from backups.keys.age import generate
+from backups.keys.keyring import Keyring
 from backups.restore import restore
 from backups.verify import verify
 from tests.backups import databases

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backups import catalogue
-from backups import manifest as manifests
 from backups.errors import NoSpace, NoSuchBackup
-from backups.verification import Verification
+from backups.format import manifest as manifests
+from backups.format.verification import Verification
+from backups.keeping import catalogue
 from backups.verify import verify
 from tests.backups import databases
 from tests.backups.house import House
@@ -132,7 +132,7 @@ def test_two_looks_at_once_both_stay(house: House) -> None:
         def list(self, prefix: str = "") -> tuple:  # type: ignore[type-arg]
             return () if prefix.endswith("verified-") else super().list(prefix)
 
-    from backups import verification
+    from backups.format import verification
 
     store = Crowded()
     look = Verification(backup="b", level=4, ok=True, findings=(), at="", seconds=0, read_bytes=0, host="")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import system.job_modules
-from backups import shipped
 from backups.errors import BackupError
+from backups.log import shipped
 from system import user_service
 from system.batch import Batches
 from system.database import Base, engine_for
@@ -62,7 +62,7 @@ def lane(root: Path, *, ships: bool) -> Iterator[Batches]:
 
 def _watch(root: Path, database: Path) -> subprocess.Popen[bytes]:
     (root / "store").mkdir()
-    command = [sys.executable, "-m", "backups.watch", "--database", str(database), "--store", str(root / "store")]
+    command = [sys.executable, "-m", "backups.log.watch", "--database", str(database), "--store", str(root / "store")]
     command += ["--socket", str(root / "ship.sock"), "--position-of", "operations.sequence", "--demonstration"]
     with (root / "said.log").open("wb") as said:
         process = subprocess.Popen(command, cwd=ROOT, stderr=said, env=os.environ.copy())

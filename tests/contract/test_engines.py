@@ -10,8 +10,8 @@ import pytest
 
 from backups.engine import Engine
 from backups.errors import BackupError, NoSuchDatabase, NotADatabase, UsageError
-from backups.facts import Facts
-from backups.sqlite import SqliteEngine
+from backups.format.facts import Facts
+from backups.sqlite.engine import SqliteEngine
 from tests.backups import databases
 from tests.backups.snapshots import take
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from backups import store as stores
-from backups.directory_store import DirectoryStore
 from backups.errors import Locked, NameTaken, ObjectMissing, StoreError
-from backups.mirrored import MirroredStore
-from backups.store import Store, StoredObject
+from backups.stores import store as stores
+from backups.stores.directory import DirectoryStore
+from backups.stores.mirrored import MirroredStore
+from backups.stores.store import Store, StoredObject
 from tests.backups.cloud import Cloud
 from tests.backups.memory_store import MemoryStore
 

@@ -18,7 +18,7 @@ from backups.addresses import store_at
 from backups.backup import run_backup
 from backups.engine import Reading
 from backups.progress import Progress, silent
-from backups.sqlite import SqliteEngine
+from backups.sqlite.engine import SqliteEngine
 from ci.drill import Order, Rehearsal
 from ci.drills import DRILLS, Blow, Drill, Pace
 from ci.record import Run

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 
 from backups import verify
 from backups.errors import InUse, Locked, NotSeparate
+from backups.format.verification import Verification
 from backups.lock import hold
-from backups.verification import Verification
 from ci.cli import gymkhana
 from ci.commands.migrate import MigrationStopped
 from migrations import revisions

@@ -95,7 +95,7 @@ def test_a_companion_that_cannot_serve_does_not_end_the_service(start: Callable[
 
 
 @pytest.mark.parametrize(
-    "text", ["watch", "watch=", "=backups.watch", "writer=backups.watch", "a b=c", "x=y z", "x=a..b"]
+    "text", ["watch", "watch=", "=backups.log.watch", "writer=backups.log.watch", "a b=c", "x=y z", "x=a..b"]
 )
 def test_what_names_no_companion_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=text.replace(".", r"\.")):
@@ -103,4 +103,4 @@ def test_what_names_no_companion_is_refused(text: str) -> None:
 
 
 def test_a_companion_has_a_name_and_a_module() -> None:
-    assert companion("watch=backups.watch") == ("watch", "backups.watch")
+    assert companion("watch=backups.log.watch") == ("watch", "backups.log.watch")

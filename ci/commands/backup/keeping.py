@@ -32,11 +32,11 @@ def status(
     """
     import msgspec
 
-    from backups import catalogue as catalogues
-    from backups import status as statuses
     from backups.addresses import stores_at
     from backups.clock import SYSTEM
-    from backups.schedule import duration
+    from backups.keeping import catalogue as catalogues
+    from backups.keeping import status as statuses
+    from backups.keeping.schedule import duration
     from ci.commands.backup.shown import say_json
 
     limits = statuses.Limits(
@@ -93,9 +93,9 @@ def prune(
     import msgspec
 
     from backups.addresses import stores_at
-    from backups.prune import prune as delete
-    from backups.retention import Policy
-    from backups.schedule import duration
+    from backups.keeping.prune import prune as delete
+    from backups.keeping.retention import Policy
+    from backups.keeping.schedule import duration
     from ci.commands.backup.shown import say_json, say_table
 
     policy = Policy(recent, daily, weekly, monthly, verified)
@@ -117,7 +117,7 @@ def prune(
 def resync(stores: tuple[str, ...], as_json: bool) -> None:
     """Copy to each store what it lacks and another one has, as after a store was away. Exits with 1 while one still is."""
     from backups.addresses import stores_at
-    from backups.mirrored import MirroredStore
+    from backups.stores.mirrored import MirroredStore
     from ci.commands.backup.shown import say_json
 
     place = stores_at(stores)
@@ -137,10 +137,10 @@ def resync(stores: tuple[str, ...], as_json: bool) -> None:
 @options.stores
 def pin(backup: str, why: str, off: bool, stores: tuple[str, ...]) -> None:
     """Keep a backup whatever the rules of retention say, or stop keeping it."""
-    from backups import catalogue as catalogues
-    from backups import marks
     from backups.addresses import stores_at
     from backups.clock import SYSTEM, rfc3339
+    from backups.format import marks
+    from backups.keeping import catalogue as catalogues
 
     place = stores_at(stores)
     entry = catalogues.read(place).find(backup)

@@ -11,7 +11,7 @@ from ci.commands.backup import options
 from ci.commands.backup.shown import say_json
 
 if TYPE_CHECKING:
-    from backups.keys import Keyring
+    from backups.keys.keyring import Keyring
 
 
 @click.command("keygen")
@@ -25,7 +25,7 @@ def keygen(file: Path) -> None:
     import os
 
     from backups.errors import UsageError
-    from backups.keys import generate
+    from backups.keys.keyring import generate
 
     identity, recipient = generate()
     try:
@@ -47,8 +47,8 @@ def keygen(file: Path) -> None:
 @options.as_json
 def prove_key(stores: tuple[str, ...], keyring: Keyring, as_json: bool) -> None:
     """Try whether the identities at hand open the backups there are. Exits with 1 when one of them stays shut."""
-    from backups import catalogue as catalogues
     from backups.addresses import stores_at
+    from backups.keeping import catalogue as catalogues
 
     catalogue = catalogues.read(stores_at(stores))
     envelopes = [entry.manifest.envelope for entry in catalogue.entries if entry.manifest and entry.manifest.envelope]

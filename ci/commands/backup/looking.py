@@ -10,7 +10,7 @@ from ci.commands.backup import options
 from ci.commands.backup.shown import facts_of, megabytes, row, say_json, say_table, shown
 
 if TYPE_CHECKING:
-    from backups.keys import Keyring
+    from backups.keys.keyring import Keyring
 
 
 @click.command("list")
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @options.as_json
 def list_(stores: tuple[str, ...], as_json: bool) -> None:
     """The backups in the store, newest first, and what is known of each."""
-    from backups import catalogue as catalogues
     from backups.addresses import stores_at
+    from backups.keeping import catalogue as catalogues
 
     catalogue = catalogues.read(stores_at(stores))
     entries = catalogue.entries[::-1]
@@ -47,9 +47,9 @@ def show(backup: str | None, stores: tuple[str, ...], as_json: bool) -> None:
     """
     import msgspec
 
-    from backups import catalogue as catalogues
     from backups.addresses import stores_at
     from backups.errors import NoSuchBackup
+    from backups.keeping import catalogue as catalogues
     from ci.commands.backup.shown import say_rows
 
     catalogue = catalogues.read(stores_at(stores))
@@ -95,8 +95,8 @@ def verify(
     """
     import msgspec
 
-    from backups import catalogue as catalogues
     from backups.addresses import stores_at
+    from backups.keeping import catalogue as catalogues
     from backups.verify import verify as look
 
     if backup and every:

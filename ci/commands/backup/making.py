@@ -10,9 +10,9 @@ from ci.commands.backup import options
 from ci.commands.backup.shown import facts_of, megabytes, position_text, say_json, say_rows, shown
 
 if TYPE_CHECKING:
-    from backups.keys import Keyring
-    from backups.manifest import Manifest
-    from backups.store import Store
+    from backups.format.manifest import Manifest
+    from backups.keys.keyring import Keyring
+    from backups.stores.store import Store
 
 
 @click.command("run")
@@ -51,12 +51,12 @@ def run(
     """
     from typing import Literal, cast
 
-    from backups import catalogue as catalogues
     from backups.addresses import engine_for, stores_at
     from backups.backup import run_backup
     from backups.clock import SYSTEM, rfc3339
-    from backups.schedule import due_by_cron
-    from backups.shipped import log_span
+    from backups.keeping import catalogue as catalogues
+    from backups.keeping.schedule import due_by_cron
+    from backups.log.shipped import log_span
 
     engine = engine_for(database, position_of=position)
     path = engine.path_of(database)
@@ -120,12 +120,12 @@ def watch(
     import sys
 
     from backups.addresses import engine_for
-    from backups.schedule import duration
+    from backups.keeping.schedule import duration
 
     path = engine_for(database).path_of(database)
     place = socket or str(path.with_suffix(".runtime") / "ship.sock")
     command = [
-        sys.executable, "-P", "-m", "backups.watch", "--database", str(path), "--store", store, "--socket", place,
+        sys.executable, "-P", "-m", "backups.log.watch", "--database", str(path), "--store", store, "--socket", place,
         "--position-of", position, "--interval-ms", f"{duration(interval).total_seconds() * 1000:g}",
         "--host-secret", host_secret, *(word for recipient in recipients for word in ("--recipient", recipient)),
         *(["--demonstration"] if demo else []),
@@ -143,10 +143,10 @@ def consolidate(backup: str | None, stores: tuple[str, ...], keyring: Keyring, a
 
     BACKUP is an id; the newest one when left out. What is put together is read back and checked before it is listed.
     """
-    from backups import catalogue as catalogues
     from backups.addresses import engine_named, stores_at
     from backups.consolidate import consolidate as put_together
     from backups.errors import NoSuchBackup
+    from backups.keeping import catalogue as catalogues
 
     place = stores_at(stores)
     catalogue = catalogues.read(place)
@@ -161,8 +161,8 @@ def consolidate(backup: str | None, stores: tuple[str, ...], keyring: Keyring, a
 
 def _say_made(manifest: Manifest, place: Store, keyring: Keyring, as_json: bool) -> None:
     """What the new backup is. With an identity at hand, a backup that it does not open is an error."""
-    from backups import catalogue as catalogues
-    from backups.manifest import name_of
+    from backups.format.manifest import name_of
+    from backups.keeping import catalogue as catalogues
 
     entry = catalogues.read(place).find(manifest.id)
     held = [copy.address for copy in place.copies if copy.size(name_of(manifest.id)) is not None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from backups.keys import Keyring
+    from backups.keys.keyring import Keyring
 
 POSITION = "operations.sequence"
 """Where the service counts what it has applied; what a backup says of how far it had come."""
@@ -115,6 +115,6 @@ def _host_secret(function: Command) -> Command:
 
 
 def _keyring(recipients: tuple[str, ...], identities: tuple[Path, ...], host_secret: Path) -> Keyring:
-    from backups.keys import Keyring
+    from backups.keys.keyring import Keyring
 
     return Keyring(recipients, identities, host_secret)

@@ -11,7 +11,7 @@ from ci.commands.backup import options
 from ci.commands.backup.shown import megabytes, position_text, say_json, say_rows, shown
 
 if TYPE_CHECKING:
-    from backups.keys import Keyring
+    from backups.keys.keyring import Keyring
     from backups.plan import RestorePlan
     from backups.restoration import Restoration
 
@@ -56,7 +56,7 @@ def restore(
       gymkhana backup restore --to /tmp/look.db
     """
     from backups.addresses import engine_for, stores_at
-    from backups.points import AtPosition, Newest, Point, at_time
+    from backups.log.points import AtPosition, Newest, Point, at_time
     from backups.restoration import as_json as plain
     from backups.restore import plan_restore
     from backups.restore import restore as bring_back

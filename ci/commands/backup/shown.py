@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from backups.catalogue import Entry
+    from backups.keeping.catalogue import Entry
     from backups.progress import Progress
 
 

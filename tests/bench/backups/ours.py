@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backups.addresses import engine_for, store_at
 from backups.backup import run_backup
-from backups.manifest import Manifest
+from backups.format.manifest import Manifest
 from backups.restore import restore as restore_backup
 from backups.verify import verify as verify_backup
 

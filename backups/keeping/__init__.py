@@ -1,0 +1,1 @@
+"""Which backups there are, which are good, which are due, and which may go."""

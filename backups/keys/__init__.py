@@ -1,0 +1,1 @@
+"""Who can open a backup, and what seals it."""

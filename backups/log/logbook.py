@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from backups.errors import Damaged, ObjectMissing
 from backups.keys.keyring import Envelope
@@ -11,26 +13,34 @@ from backups.log.segments import Begin, Stored
 from backups.stores import store as stores
 from backups.stores.store import Store
 
+_HEAD_BYTES: Final = 1024
+"""What most headers fit in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation by its names alone: its sequence, and the indexes of its segments in order. It may lack its begin."""
+    """One generation by its names alone: its sequence, and the size of each segment, in order. It may lack its begin."""
 
     id: str
     sequence: int
-    indexes: tuple[int, ...]
+    sizes: Mapping[int, int]
     key_ids: tuple[str, ...]
     stored_bytes: int
 
     @property
+    def indexes(self) -> tuple[int, ...]:
+        """The index of every segment there is."""
+        return tuple(self.sizes)
+
+    @property
     def last(self) -> int:
         """The highest index, 0 without segments."""
-        return self.indexes[-1] if self.indexes else 0
+        return max(self.sizes, default=0)
 
 
 def generations(store: Store) -> tuple[Generation, ...]:
     """Every generation of which anything is stored, oldest first."""
-    indexes: dict[str, list[int]] = {}
+    segment_sizes: dict[str, dict[int, int]] = {}
     keys: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
     for stored in store.list(segments.PREFIX):
@@ -40,12 +50,16 @@ def generations(store: Store) -> tuple[Generation, ...]:
         sizes[generation] = sizes.get(generation, 0) + stored.size_bytes
         place = segments.index_in(stored.name)
         if place is not None:
-            indexes.setdefault(generation, []).append(place[1])
+            segment_sizes.setdefault(generation, {})[place[1]] = stored.size_bytes
         elif rest.startswith("key-"):
             keys.setdefault(generation, []).append(rest.removeprefix("key-").removesuffix(".json"))
     found = [
         Generation(
-            one, segments.sequence_of(one) or 0, tuple(sorted(indexes.get(one, ()))), tuple(keys.get(one, ())), size
+            one,
+            segments.sequence_of(one) or 0,
+            dict(sorted(segment_sizes.get(one, {}).items())),
+            tuple(keys.get(one, ())),
+            size,
         )
         for one, size in sizes.items()
     ]
@@ -61,6 +75,22 @@ def read_begin(store: Store, generation: str, key: bytes | None = None) -> tuple
 def read_segment(store: Store, generation: str, index: int, key: bytes | None = None) -> Stored:
     """That segment, its bytes checked when the key is given. Raises Damaged, also when it is missing."""
     return segments.decode(generation, index, _read(store, segments.name_of(generation, index)), key)
+
+
+def read_head(store: Store, generation: Generation, index: int) -> Stored:
+    """That segment by its header alone, nothing of it proved: one small read, whatever its size. Raises Damaged."""
+    name = segments.name_of(generation.id, index)
+    size = generation.sizes.get(index)
+    if size is None:
+        raise Damaged(f"{name} is missing.")
+    try:
+        head = store.fetch(name, 0, min(size, _HEAD_BYTES))
+        end = min(size, segments.head_bytes(name, head))
+        if end > len(head):
+            head += store.fetch(name, len(head), end - len(head))
+    except ObjectMissing as error:
+        raise Damaged(f"{name} is missing.") from error
+    return segments.decode_head(generation.id, index, head)
 
 
 def envelopes(store: Store, begin: Begin, key_ids: tuple[str, ...], key: bytes | None) -> dict[str, Envelope | None]:

@@ -19,15 +19,15 @@ from urllib.parse import quote
 from pysqlite3 import dbapi2 as sqlite
 
 from backups import build, disk
-from backups.clock import parse
+from backups.clock import parse, rfc3339
 from backups.errors import Damaged, NothingToRestore, UsageError
 from backups.format.manifest import LogSpan, Manifest
 from backups.keeping import catalogue
 from backups.keeping.catalogue import Catalogue
 from backups.keys.keyring import Keyring
 from backups.log import segments, stretch
-from backups.log.course import instant_of
 from backups.log.points import AtPosition, AtTime, Point
+from backups.log.reach import Reach, reach_of, span_of
 from backups.log.runs import Run, Runs
 from backups.log.segments import Header
 from backups.plan import Refused
@@ -83,17 +83,19 @@ def plan(
     keyring: Keyring | None = None,
     known_bad: Mapping[str, str] | None = None,
     found: Catalogue | None = None,
+    runs: Runs | None = None,
 ) -> ReplayPlan:
     """How to reach that point. Touches nothing.
 
     For the newest state, a log that is damaged somewhere is used up to the last good commit before, and `cost` says what
     that gives up. For a certain time or position that is no answer: they are reached exactly, or refused with
-    NothingToRestore (and UsageError for what the log never held). `known_bad` are backups not to build on, with the reason.
+    NothingToRestore (and UsageError for what the log never held). An instant after the end of the log gives that end, until
+    a later generation begins. `known_bad` are backups not to build on, with the reason.
+    `runs` are what was read of the log, when that was done already.
     """
     known = found or catalogue.read(store)
     bad = dict(known_bad or {})
-    spans = [entry.manifest.log for entry in known.entries if entry.manifest is not None and entry.manifest.log]
-    work = _Planning(Runs(store, keyring or Keyring.plain(), spans), [])
+    work = _Planning(runs or Runs(store, keyring or Keyring.plain(), spans_in(known)), [])
     usable: list[Manifest] = []
     for entry in reversed(known.entries):
         why = bad.get(entry.id) or entry.fault
@@ -108,6 +110,11 @@ def plan(
     return work.newest(usable)
 
 
+def spans_in(known: Catalogue) -> list[LogSpan]:
+    """What the backups say of the shipped log, the bad ones too."""
+    return [entry.manifest.log for entry in known.entries if entry.manifest is not None and entry.manifest.log]
+
+
 @dataclass(slots=True)
 class _Planning:
     runs: Runs
@@ -117,15 +124,14 @@ class _Planning:
         """The latest of what the backups lead to. The newest with a log leads furthest of those that have one."""
         reached: list[ReplayPlan] = []
         for manifest in usable:
-            span = _span(manifest)
-            if span is None:
+            reach = reach_of(manifest, self.runs)
+            if reach is None:
                 reached.append(self._bare(manifest, ""))
                 continue
-            run = self.runs.run(span.generation, span.before + 1)
-            if span.before + len(run.headers) < span.after:
-                reached.append(self._bare(manifest, _cost(run)))
-            else:
-                reached.append(self._until(manifest, run, len(run.headers), cost=_cost(run)))
+            cost = _cost(reach.run)
+            reached.append(
+                self._until(reach, len(reach.run.headers), cost=cost) if reach.whole else self._bare(manifest, cost)
+            )
             break
         if not reached:
             reasons = " ".join(f"{one.id}: {one.why}" for one in self.refused)
@@ -137,40 +143,43 @@ class _Planning:
         return max(reached, key=lambda plan: parse(plan.reaches))
 
     def at_time(self, usable: list[Manifest], point: AtTime) -> ReplayPlan:
-        blocked = ""
         for manifest in usable:
-            span = _span(manifest)
-            if span is None or parse(manifest.taken) > point.instant:
+            # Asked before the log is read, which is long, and may be sealed with a key that only later points need.
+            reach = reach_of(manifest, self.runs) if parse(manifest.taken) <= point.instant else None
+            if reach is None:
                 continue
-            run = self.runs.run(span.generation, span.before + 1)
-            count = sum(instant_of(header) <= point.instant for header in run.headers)
-            if run.fault and count == len(run.headers):
-                blocked = blocked or self._blocked(manifest, run, point)
-            elif span.before + count >= span.after:
-                return self._until(manifest, run, count)
+            if reach.blocked_at(point.instant):
+                raise NothingToRestore(self._blocked(reach, point))  # An older backup would give an older state.
+            count = reach.segments_by(point.instant)
+            if count is None:
+                continue
+            later = self.runs.following(reach.run.generation)
+            if later is not None and reach.ends < point.instant >= later.since:
+                raise NothingToRestore(
+                    f"No good backup leads to {point}: the log of {reach.run.generation} had ended by then, and that of "
+                    f"{later.generation} had begun. What can be reached before it is {rfc3339(reach.ends)}."
+                )
+            return self._until(reach, count)
         raise NothingToRestore(
-            blocked or f"No backup with a shipped log reaches back to {point.instant.isoformat()}: choose a later time."
+            f"No backup with a shipped log reaches back to {point.instant.isoformat()}: choose a later time."
         )
 
     def at_position(self, usable: list[Manifest], point: AtPosition) -> ReplayPlan:
-        blocked, furthest = "", None
+        furthest = None
         for manifest in usable:
-            span, at = _span(manifest), manifest.facts.position
-            if span is None or at is None:
+            at = manifest.facts.position
+            if span_of(manifest) is None or at is None:
                 continue
             furthest = max(furthest or 0, at)
-            if at >= point.position:
+            reach = reach_of(manifest, self.runs) if at < point.position else None
+            if reach is None:
                 continue
-            run = self.runs.run(span.generation, span.before + 1)
-            told = [header.position for header in run.headers if header.position is not None]
-            furthest = max(furthest, *told, at)
-            if told and told[-1] >= point.position:
-                return self._until(manifest, run, len(run.headers), until_position=point.position)
-            if run.fault:
-                blocked = blocked or self._blocked(manifest, run, point)
+            furthest = max(furthest, reach.furthest or at)
+            if reach.furthest is not None and reach.furthest >= point.position:
+                return self._until(reach, len(reach.run.headers), until_position=point.position)
+            if reach.run.fault:
+                raise NothingToRestore(self._blocked(reach, point))
             break  # Older backups lead through the same log, or to an earlier one.
-        if blocked:
-            raise NothingToRestore(blocked)
         if furthest is None:
             raise UsageError("The shipped log does not tell positions; choose a time.")
         if point.position > furthest:
@@ -180,8 +189,9 @@ class _Planning:
             "another one."
         )
 
-    def _blocked(self, manifest: Manifest, run: Run, point: Point) -> str:
-        until = run.headers[-1].read_at if run.headers else manifest.taken
+    def _blocked(self, reach: Reach, point: Point) -> str:
+        run = reach.run
+        until = run.headers[-1].read_at if run.headers else reach.manifest.taken
         return f"{run.fault} So {point} cannot be reached exactly; what can is the newest state before it, of {until}."
 
     def _bare(self, manifest: Manifest, cost: str) -> ReplayPlan:
@@ -189,22 +199,19 @@ class _Planning:
         span = manifest.log
         return self._plan(manifest, span.generation if span else "", 1, 0, 0, manifest.units, 0, None, cost, None)
 
-    def _until(
-        self, manifest: Manifest, run: Run, count: int, *, cost: str = "", until_position: int | None = None
-    ) -> ReplayPlan:
+    def _until(self, reach: Reach, count: int, *, cost: str = "", until_position: int | None = None) -> ReplayPlan:
         """The first `count` segments of the run, up to the last commit in them."""
-        span = _span(manifest)
-        assert span is not None
+        manifest, run = reach.manifest, reach.run
         used = Run(run.generation, run.headers[:count], "", 0)
         commit = used.last_commit
         if commit is None:
             return self._plan(manifest, run.generation, 1, 0, 0, manifest.units, 0, None, cost, None)
         last, frame, units = commit
-        headers = run.headers[: last - span.before]
+        headers = run.headers[: last - reach.before]
         return self._plan(
             manifest,
             run.generation,
-            span.before + 1,
+            reach.before + 1,
             last,
             frame,
             units,
@@ -338,19 +345,6 @@ def _position_in(image: Path, position_of: str | None) -> int | None:
     except sqlite.DatabaseError:
         return None
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    generation: str
-    before: int
-    after: int
-
-
-def _span(manifest: Manifest) -> _Span | None:
-    """Where the backup lies in the log, None when it cannot be told."""
-    log: LogSpan | None = manifest.log
-    return None if log is None or log.after is None else _Span(log.generation, log.before, log.after)
 
 
 def _cost(run: Run) -> str:

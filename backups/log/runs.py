@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
 
 from backups.errors import Damaged
 from backups.format.manifest import LogSpan
@@ -14,6 +16,8 @@ from backups.log import logbook, segments
 from backups.log.logbook import Generation
 from backups.log.segments import Begin, Header, Stored
 from backups.stores.store import Store
+
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +42,70 @@ class Run:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A generation that came after another; from `since` on it is the one that tells. Of those between nothing is left."""
+
+    generation: str
+    since: datetime
+
+
 class Runs:
     """The generations of a store, read on demand and each segment once.
 
-    That the end of a log is missing shows only if something speaks of it: a later generation, or one of `spans`.
+    That the end of a log is missing shows only if something speaks of it: a later generation, or one of `spans`. Without
+    `proving` the headers of segments are believed and their bodies not looked at, which is quick, and finds what is missing
+    or does not follow, but no damage; who then has no keyring is not asked for one.
     """
 
-    def __init__(self, store: Store, keyring: Keyring, spans: Sequence[LogSpan] = ()) -> None:
+    def __init__(
+        self, store: Store, keyring: Keyring | None, spans: Sequence[LogSpan] = (), *, proving: bool = True
+    ) -> None:
         self._store = store
         self._keyring = keyring
+        self._proving = proving
         self._generations = {one.id: one for one in logbook.generations(store)}
         self._known_until: dict[str, int] = {}
         for span in spans:
             self._speaks(span.generation, max(span.before, span.after or 0))
+        self._why: dict[str, str] = {}
         for generation in self._generations:
             with suppress(Damaged):
                 begin, _ = logbook.read_begin(store, generation)
                 self._speaks(begin.previous or "", begin.shipped or 0)
-        self._opened: dict[str, tuple[Begin, str, bytes]] = {}
+                self._why[generation] = begin.why
+        self._opened: dict[str, tuple[Begin, str, bytes | None]] = {}
         self._read: dict[tuple[str, int], Stored | str] = {}
+        self._runs: dict[str, list[tuple[int, Run]]] = {}
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """Every generation of which anything is stored, oldest first."""
+        return tuple(self._generations.values())
+
+    def why(self, generation: str) -> str:
+        """Why that generation was begun, in a sentence; empty when its beginning cannot be read."""
+        return self._why.get(generation, "")
+
+    def following(self, generation: str) -> Following | None:
+        """The generation after that one, None for the newest."""
+        sequence = segments.sequence_of(generation) or 0
+        later = next((one for one in self.generations if one.sequence > sequence), None)
+        if later is None:
+            return None
+        deleted = later.sequence > sequence + 1
+        return Following(later.id, _EVER if deleted else segments.began_at(later.id))
 
     def run(self, generation: str, first: int) -> Run:
         """The segments of the generation from `first` on. Never raises Damaged: that is then the fault."""
+        longer = self._runs.setdefault(generation, [])
+        for begun, run in longer:
+            if begun <= first < begun + len(run.headers):
+                return replace(run, headers=run.headers[first - begun :])
+        longer.append((first, self._followed(generation, first)))
+        return longer[-1][1]
+
+    def _followed(self, generation: str, first: int) -> Run:
         known = self._generations.get(generation)
         if known is None:
             return Run(generation, (), f"No log of {generation} is in the store.", 0)
@@ -82,6 +128,7 @@ class Runs:
 
     def sealers(self, generation: str) -> dict[str, Sealer]:
         """What opens the bodies of its segments, by key id. Raises an error about keys, or Damaged."""
+        assert self._keyring is not None, "asked for by whoever reads bodies"
         known = self._generations[generation]
         begin, _, key = self._open(known)
         envelopes = logbook.envelopes(self._store, begin, known.key_ids, key)
@@ -95,22 +142,29 @@ class Runs:
         place = (known.id, index)
         if place not in self._read:
             try:
-                stored = self.stored(known.id, index)
                 # The body is not kept: a long log would fill the memory.
-                self._read[place] = Stored(stored.header, b"", stored.place, stored.hash)
+                self._read[place] = replace(self._looked_at(known, index), body=b"")
             except Damaged as error:
                 self._read[place] = str(error)
         return self._read[place]
+
+    def _looked_at(self, known: Generation, index: int) -> Stored:
+        if self._proving:
+            return self.stored(known.id, index)
+        self._open(known)
+        return logbook.read_head(self._store, known, index)
 
     def _misfit(self, known: Generation, before: Stored | None, stored: Stored) -> str:
         if stored.header.index == 1 and stored.header.previous != self._open(known)[1]:
             return f"{segments.name_of(known.id, 1)} does not follow on the begin of its generation."
         return segments.follows(before, stored)
 
-    def _open(self, known: Generation) -> tuple[Begin, str, bytes]:
+    def _open(self, known: Generation) -> tuple[Begin, str, bytes | None]:
         if known.id not in self._opened:
-            begin, _ = logbook.read_begin(self._store, known.id)
-            key = self._keyring.keys_of(begin.envelope).hash_key
-            begin, hashed = logbook.read_begin(self._store, known.id, key)
+            begin, hashed = logbook.read_begin(self._store, known.id)
+            key = None
+            if self._keyring is not None:
+                key = self._keyring.keys_of(begin.envelope).hash_key
+                begin, hashed = logbook.read_begin(self._store, known.id, key)
             self._opened[known.id] = begin, hashed, key
         return self._opened[known.id]

@@ -15,11 +15,13 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
 from blake3 import blake3
 
+from backups.clock import parse
 from backups.errors import Damaged
 from backups.keys.keyring import Envelope
 from backups.keys.sealing import Sealer
@@ -41,6 +43,7 @@ START: Final[Checksum] = (0, 0)
 
 _MAGIC: Final = b"gymlog1\n"
 _LENGTH = struct.Struct(">I")
+_HEADER_AT: Final = len(_MAGIC) + _LENGTH.size
 _HASH_BYTES: Final = 32
 _GENERATION = re.compile(r"(?P<sequence>\d{6,})-(?P<began>\d{8}T\d{6}Z)-[0-9a-f]{8}")
 _LEVEL: Final = 1
@@ -116,7 +119,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A segment as stored: header and body told apart, and the hash at its end by which the next one knows it."""
+    """A segment as stored: header and body told apart, and the hash at its end by which the next one knows it.
+
+    Body, place and hash are empty when only its header was read.
+    """
 
     header: Header
     body: bytes
@@ -133,6 +139,11 @@ def sequence_of(generation: str) -> int | None:
     """The sequence in that name, None when it names no generation."""
     match = _GENERATION.fullmatch(generation)
     return int(match["sequence"]) if match else None
+
+
+def began_at(generation: str) -> datetime:
+    """When the generation of that name was begun, to the second."""
+    return parse(generation.split("-")[1])
 
 
 def begin_name(generation: str) -> str:
@@ -202,20 +213,30 @@ def decode(generation: str, index: int, content: bytes, key: bytes | None = None
     Without the key neither damage nor forgery is looked for: good enough to learn where a host of its own stands.
     """
     name = name_of(generation, index)
-    if not content.startswith(_MAGIC) or len(content) < len(_MAGIC) + _LENGTH.size + _HASH_BYTES:
-        raise Damaged(f"{name} is no segment of a log, or was cut short.")
     bare, ending = content[:-_HASH_BYTES], content[-_HASH_BYTES:]
+    end = head_bytes(name, bare)
     if key is not None and blake3(bare, key=key).digest() != ending:
         raise Damaged(f"{name} is damaged: its hash differs.")
-    start = len(_MAGIC) + _LENGTH.size
-    (length,) = _LENGTH.unpack_from(bare, len(_MAGIC))
-    told, body = bare[start : start + length], bare[start + length :]
-    header = _decoded(told, Header, name)
-    if (header.generation, header.index) != (generation, index):
-        raise Damaged(f"{name} holds segment {header.index} of {header.generation}.")
-    if not _sound(header):
-        raise Damaged(f"{name} contradicts itself.")
-    return Stored(header, body, _place(told, header), ending.hex())
+    told = bare[_HEADER_AT:end]
+    header = _header_of(generation, index, told)
+    return Stored(header, bare[end:], _place(told, header), ending.hex())
+
+
+def decode_head(generation: str, index: int, head: bytes) -> Stored:
+    """The segment by its header alone, without body and hash: what it says of itself, unproved. Raises Damaged.
+
+    `head` are at least its first `head_bytes`, or all there is of it.
+    """
+    told = head[_HEADER_AT : head_bytes(name_of(generation, index), head)]
+    return Stored(_header_of(generation, index, told), b"", "", "")
+
+
+def head_bytes(name: str, start: bytes) -> int:
+    """How far the header reaches in a segment that begins like that. Raises Damaged."""
+    if not start.startswith(_MAGIC) or len(start) < _HEADER_AT:
+        raise Damaged(f"{name} is no segment of a log, or was cut short.")
+    (length,) = _LENGTH.unpack_from(start, len(_MAGIC))
+    return _HEADER_AT + int(length)
 
 
 def frames_of(stored: Stored, sealer: Sealer) -> bytes:
@@ -231,12 +252,15 @@ def frames_of(stored: Stored, sealer: Sealer) -> bytes:
 
 
 def follows(before: Stored | None, stored: Stored) -> str:
-    """Why this segment does not go on where the one before it ended, empty when it does. None is trusted blindly."""
+    """Why this segment does not go on where the one before it ended, empty when it does. None is trusted blindly.
+
+    Of one that is known by its header alone the hash is not compared.
+    """
     if before is None:
         return ""
     old, new = before.header, stored.header
     name = name_of(new.generation, new.index)
-    if new.previous != before.hash:
+    if before.hash and new.previous != before.hash:
         return f"{name} does not follow on the segment before it: it was written after another one."
     same_round = new.salts == old.salts and (new.first, new.before) == (old.last + 1, old.after)
     next_round = new.salts != old.salts and (new.first, new.before) == (1, START)
@@ -248,6 +272,16 @@ def follows(before: Stored | None, stored: Stored) -> str:
 def commits_in(headers: Sequence[Header]) -> int:
     """How many commits end in these segments."""
     return sum(len(header.commits) for header in headers)
+
+
+def _header_of(generation: str, index: int, told: bytes) -> Header:
+    name = name_of(generation, index)
+    header = _decoded(told, Header, name)
+    if (header.generation, header.index) != (generation, index):
+        raise Damaged(f"{name} holds segment {header.index} of {header.generation}.")
+    if not _sound(header):
+        raise Damaged(f"{name} contradicts itself.")
+    return header
 
 
 def _place(told: bytes, header: Header) -> str:

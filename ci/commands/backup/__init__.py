@@ -15,6 +15,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "watch": ("making", "Ship the database's log to the store, so that the newest point is a second old."),
     "list": ("looking", "The backups in the store, newest first, and what is known of each."),
     "show": ("looking", "Everything that is known of one backup."),
+    "timeline": ("looking", "What the store can be restored to: from when to when, the gaps, and why."),
     "verify": ("looking", "Prove a backup, as thoroughly as is asked for."),
     "restore": (
         "restoring",

@@ -1,4 +1,4 @@
-"""`gymkhana backup list`, `show` and `verify`: what there is, and what is known of it."""
+"""`gymkhana backup list`, `show`, `timeline` and `verify`: what there is, and what is known of it."""
 
 from __future__ import annotations
 
@@ -70,6 +70,34 @@ def show(backup: str | None, stores: tuple[str, ...], as_json: bool) -> None:
         found = "good" if look.ok else f"BAD: {' '.join(look.findings)}"
         unseen = f" Not seen: {' '.join(look.unseen)}" if look.unseen else ""
         click.echo(f"level {look.level}  {look.at}  {found}{unseen}")
+
+
+@click.command("timeline")
+@click.option(
+    "--check", is_flag=True, help="Read every byte of the log too; else damage inside a segment does not show."
+)
+@options.stores
+@options.opening
+@options.as_json
+def timeline(check: bool, stores: tuple[str, ...], keyring: Keyring, as_json: bool) -> None:
+    """What the store can be restored to: from when to when, the gaps, and why.
+
+    Newest first. A solid line is a stretch of time of which every instant can be given to `restore --to-time`, and every
+    position to `restore --to-position`; a dot is a backup alone, for `restore --backup`.
+    """
+    from backups.addresses import stores_at
+    from backups.clock import SYSTEM
+    from backups.log import timeline as timelines
+    from ci.commands.backup.drawn import draw, plain
+
+    place = stores_at(stores)
+    found = timelines.read(place, keyring, prove=check)
+    now = SYSTEM.now()
+    if as_json:
+        say_json({"store": place.address, **plain(found, now)})
+        return
+    for line in draw(found, place.address, now):
+        click.echo(line)
 
 
 @click.command("verify")

@@ -3,96 +3,35 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from backups.backup import run_backup
-from backups.clock import Clock, parse
+from backups.clock import parse
 from backups.errors import Damaged, NothingToRestore, UsageError
 from backups.format import manifest as manifests
+from backups.keeping import catalogue as catalogues
 from backups.log import logbook, replay, segments
 from backups.log.points import AtPosition, AtTime, Newest
-from backups.log.shipper import Limits
 from backups.sqlite.engine import SqliteEngine
 from backups.stores import store as stores
 from backups.stores.directory import DirectoryStore
-from tests.backups.shipping import POSITION_OF, Ferry, Stage, sequences, settled, sound
+from tests.backups.shipped_story import DAMAGES, START, Damage, Log, flipped, missing, redate, shipped_story
+from tests.backups.shipping import POSITION_OF, Ferry, Stage, sequences, sound
 
 pytestmark = pytest.mark.processes
-
-START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-
-
-class Wall:
-    """A wall clock that goes on by ten seconds whenever it is told to."""
-
-    def __init__(self) -> None:
-        import time
-
-        self.seconds = 0
-        self.clock = Clock(now=lambda: START + timedelta(seconds=self.seconds), monotonic=time.monotonic)
-
-    def on(self) -> None:
-        self.seconds += 10
-
-
-@dataclass(frozen=True)
-class Log:
-    """A store with a backup and a log of 20 commits of two operations, 51 to 90, ten seconds apart."""
-
-    stage: Stage
-    generation: str
-    first: int
-    truth: bytes
-
-    @property
-    def store(self) -> DirectoryStore:
-        return self.stage.store
-
-    def path(self, index: int) -> Path:
-        return self.stage.root / "store" / segments.name_of(self.generation, index)
-
-    @property
-    def indexes(self) -> tuple[int, ...]:
-        return logbook.generations(self.store)[-1].indexes
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Log:
-    stage = Stage.make(tmp_path_factory.mktemp("model") / "stage")
-    wall = Wall()
-    ferry = Ferry(stage, limits=Limits(checkpoint_bytes=100_000), clock=wall.clock)
-    # The backups are made by the true clock, long after the wall of this story: they must not be later than the log.
-    first = ferry.ready().index
-    for _ in range(20):
-        wall.on()
-        ferry.write(2)
-        ferry.ship()
-        ferry.shipper.tend()
-    place = ferry.ship()
-    ferry.close()
-    for path in (stage.root / "store" / "manifests").iterdir():
-        _redate(path)
-    return Log(stage, place.generation, first, settled(stage.database))
-
-
-def _redate(path: Path) -> None:
-    """The manifest says that its backup was taken when the story began."""
-    known = manifests.decode(path.stem, path.read_bytes())
-    changed = msgspec.structs.replace(known, taken="2026-11-23T09:00:00.000Z")
-    path.write_bytes(manifests.encode(manifests.signed(changed, lambda _: "")))
+    return shipped_story(tmp_path_factory.mktemp("model") / "stage")
 
 
 @pytest.fixture
 def log(model: Log, tmp_path: Path) -> Log:
-    root = tmp_path / "stage"
-    shutil.copytree(model.stage.root, root)
-    return Log(Stage(root), model.generation, model.first, model.truth)
+    return model.copied(tmp_path / "stage")
 
 
 def test_the_newest_state_is_the_database(log: Log) -> None:
@@ -135,69 +74,6 @@ def test_an_instant_may_be_written_in_any_zone(log: Log) -> None:
 def test_an_instant_before_every_backup_is_refused(log: Log) -> None:
     with pytest.raises(NothingToRestore, match="choose a later time"):
         replay.plan(log.store, AtTime(START - timedelta(seconds=1)))
-
-
-def missing(log: Log, index: int) -> None:
-    log.path(index).unlink()
-
-
-def empty(log: Log, index: int) -> None:
-    log.path(index).write_bytes(b"")
-
-
-def truncated(log: Log, index: int) -> None:
-    content = log.path(index).read_bytes()
-    log.path(index).write_bytes(content[: len(content) * 2 // 3])
-
-
-def flipped(log: Log, index: int) -> None:
-    content = bytearray(log.path(index).read_bytes())
-    content[len(content) // 2] ^= 0x10
-    log.path(index).write_bytes(content)
-
-
-def swapped(log: Log, index: int) -> None:
-    one, other = log.path(index), log.path(index + 1)
-    first, second = one.read_bytes(), other.read_bytes()
-    one.write_bytes(second)
-    other.write_bytes(first)
-
-
-def replayed_older(log: Log, index: int) -> None:
-    shutil.copy(log.path(index - 1), log.path(index))
-
-
-def rewritten(log: Log, index: int) -> None:
-    """A segment that is good in itself, with the right name, written over another past."""
-    key = _key()
-    stored = logbook.read_segment(log.store, log.generation, index, key)
-    from backups.keys.sealing import PLAIN
-
-    frames = segments.frames_of(stored, PLAIN)
-    header = msgspec.structs.replace(stored.header, previous="00" * 32)
-    log.path(index).write_bytes(segments.encode(header, frames, PLAIN, key))
-
-
-def gap(log: Log, index: int) -> None:
-    """A segment that follows by its hash, and begins a frame late."""
-    key = _key()
-    stored = logbook.read_segment(log.store, log.generation, index, key)
-    from backups.keys.sealing import PLAIN
-
-    frames = segments.frames_of(stored, PLAIN)
-    step = len(frames) // (stored.header.last - stored.header.first + 1)
-    header = msgspec.structs.replace(stored.header, first=stored.header.first + 1, before=(1, 1))
-    log.path(index).write_bytes(segments.encode(header, frames[step:], PLAIN, key))
-
-
-def _key() -> bytes:
-    from backups.keys.keyring import Keyring
-
-    return Keyring.plain().hash_key
-
-
-DAMAGES = (missing, empty, truncated, flipped, swapped, replayed_older, rewritten, gap)
-Damage = Callable[[Log, int], None]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -310,7 +186,7 @@ def test_a_plain_backup_newer_than_the_log_is_the_newest_state(log: Log) -> None
 
 def test_a_plain_backup_older_than_the_end_of_the_log_is_not(log: Log) -> None:
     manifest = run_backup(SqliteEngine(), str(log.stage.database), log.store, demonstration=True)
-    _redate(log.stage.root / "store" / manifests.name_of(manifest.id))
+    redate(log.stage.root / "store" / manifests.name_of(manifest.id))
     plan = replay.plan(log.store, Newest())
     assert plan.backup != manifest.id
     assert plan.last == log.indexes[-1]
@@ -327,6 +203,30 @@ def test_a_store_without_a_log_tells_no_positions(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not tell positions"):
         replay.plan(stage.store, AtPosition(7))
     assert replay.plan(stage.store, Newest()).segments == 0
+
+
+def test_an_instant_of_a_later_log_that_no_backup_leads_into_is_refused_and_not_given_an_older_state(log: Log) -> None:
+    ferry = Ferry(log.stage)
+    ferry.ready()
+    ferry.go(3)
+    ferry.close()
+    now = datetime.now(UTC)
+    newest = catalogues.read(log.store).entries[-1]
+    assert replay.plan(log.store, AtTime(now)).backup == newest.id
+    (log.stage.root / "store" / manifests.name_of(newest.id)).unlink()
+    with pytest.raises(NothingToRestore, match="had ended by then, and that of 000002"):
+        replay.plan(log.store, AtTime(now))
+    assert replay.plan(log.store, AtTime(START + timedelta(hours=1))).position == 90
+
+
+def test_an_instant_behind_damage_is_not_given_the_end_of_the_log_before(log: Log) -> None:
+    ferry = Ferry(log.stage)
+    place = ferry.ready()
+    ferry.go(3)
+    ferry.close()
+    missing(Log(log.stage, place.generation, 0, b""), place.index + 1)
+    with pytest.raises(NothingToRestore, match="cannot be reached exactly"):
+        replay.plan(log.store, AtTime(datetime.now(UTC)))
 
 
 def test_everything_a_plan_reads_is_in_the_store_and_nothing_is_written_to_it(log: Log) -> None:

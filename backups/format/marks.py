@@ -58,7 +58,7 @@ def pinned(store: Store, listed: Iterable[StoredObject]) -> frozenset[str]:
 
 
 class Expiry(msgspec.Struct, frozen=True, kw_only=True):
-    """That a backup is to go, since an instant (RFC 3339)."""
+    """That a backup, or a part of the shipped log, is to go, since an instant (RFC 3339)."""
 
     format: int = 1
     backup: str
@@ -84,11 +84,12 @@ def expirations(store: Store) -> dict[str, datetime]:
     found = {}
     for stored in store.list(PREFIX):
         if match := _EXPIRED.fullmatch(stored.name):
-            found[match["id"]] = _since(store, stored.name)
+            found[match["id"]] = since(store, stored.name)
     return found
 
 
-def _since(store: Store, name: str) -> datetime:
+def since(store: Store, name: str) -> datetime:
+    """When the mark of that name was made; as late as can be when it cannot be read."""
     try:
         return parse(msgspec.json.decode(stores.read(store, name), type=Expiry).at)
     except (StoreError, msgspec.MsgspecError, UnicodeDecodeError, ValueError):

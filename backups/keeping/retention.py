@@ -34,7 +34,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What retention looks at in one backup. `unread` is one whose manifest could not be read."""
+    """What retention looks at in one backup. `unread` is one whose manifest could not be read.
+
+    `generation` is that of the shipped log that it leads into.
+    """
 
     id: str
     sequence: int
@@ -45,10 +48,11 @@ class Kept:
     rehearsed: bool = False
     pinned: bool = False
     unread: bool = False
+    generation: str | None = None
 
     @classmethod
     def of(cls, entry: Entry) -> Kept:
-        good = not entry.fault
+        good, log = not entry.fault, entry.manifest.log if entry.manifest else None
         return cls(
             id=entry.id,
             sequence=entry.sequence,
@@ -59,6 +63,7 @@ class Kept:
             rehearsed=good and entry.level >= 5,
             pinned=entry.pinned,
             unread=entry.manifest is None,
+            generation=log.generation if log and log.after is not None else None,
         )
 
 
@@ -94,6 +99,9 @@ def _reasons(ordered: Sequence[Kept], policy: Policy, now: datetime) -> Iterator
             yield one.id, "its manifest cannot be read: look at it first"
     if good:
         yield good[-1].id, "the newest"
+    # Without it the shipped log would lead nowhere, and a restore would end at a backup instead of a second ago.
+    for one in [one for one in good if one.generation][-1:]:
+        yield one.id, "the newest that the shipped log goes on from"
     for one in [one for one in good if one.rehearsed][-1:]:
         yield one.id, "the newest rehearsed"
     for one in [one for one in good if one.verified][-policy.verified :] if policy.verified else []:

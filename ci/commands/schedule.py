@@ -58,6 +58,7 @@ def command(
     from backups.keeping.prune import prune as delete
     from backups.keeping.retention import Policy
     from backups.keeping.schedule import DAILY, Due, checked_cron, due_by_cron, due_every, duration
+    from backups.log.shipped import log_span
     from backups.verify import verify
 
     if cron and every:
@@ -65,6 +66,7 @@ def command(
     interval = duration(every) if every else None
     expression = checked_cron(cron or DAILY)
     engine = engine_for(database, position_of=position)
+    socket = options.ship_socket(engine.path_of(database))
 
     def due() -> Due:
         entries = catalogues.read(stores_at(stores, make=True)).entries
@@ -73,13 +75,14 @@ def command(
 
     def back_up(why: str) -> None:
         place = stores_at(stores, make=True)
-        made = run_backup(engine, database, place, keyring=keyring, demonstration=demo)
+        made = run_backup(engine, database, place, keyring=keyring, log=log_span(socket), demonstration=demo)
         _tell("backup made", id=made.id, kind=made.kind, why=why, seconds=round(made.seconds, 3), trouble=place.trouble)
         look = verify(place, made.id, level=verify_level, keyring=keyring)
         _tell("backup verified", id=made.id, level=look.level, ok=look.ok, findings=look.findings)
         if prune:
             pruned = delete(place, Policy())
-            _tell("pruned", marked=pruned.marked, deleted=pruned.deleted)
+            log = [str(cut) for cut in pruned.log.deleted]
+            _tell("pruned", marked=pruned.marked, deleted=pruned.deleted, log_deleted=log)
 
     failures = 0
     _tell("schedule begun", database=database, stores=stores, when=every or expression)

@@ -1,4 +1,4 @@
-"""Kills a backup or a restore at every one of its steps in turn, and looks each time at what is left. A process of its own.
+"""Kills a backup, a restore or a pruning at every one of its steps in turn, and looks at what is left. Its own process.
 
     python -m tests.backups.sweep SCENARIO DIRECTORY
 
@@ -18,24 +18,37 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from backups import delta
 from backups import swap as swaps
 from backups.backup import run_backup
+from backups.clock import SYSTEM, Clock
 from backups.consolidate import consolidate
 from backups.format.manifest import name_of
 from backups.keeping import catalogue
+from backups.keeping.prune import Pruned, _Pruning, prune
+from backups.keeping.retention import Policy
 from backups.keys.keyring import Keyring
+from backups.log import expiry, logbook
+from backups.log.reach import reach_of
+from backups.log.runs import Runs
 from backups.restore import restore
 from backups.stores.directory import DirectoryStore
 from backups.stores.store import read
 from backups.verify import verify
 from tests.backups.light import ENGINE, Stand, make_stand
+from tests.backups.light_log import make_logged_stand
 
 CALLS = ("fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir", "ftruncate", "pwrite")
 LOG = b"the old log"
+LEAN = Policy(recent_hours=0, daily=1, weekly=1, monthly=1, verified=1)
+
+
+def later(hours: float) -> Clock:
+    return Clock(now=lambda: SYSTEM.now() + timedelta(hours=hours), monotonic=SYSTEM.monotonic)
 
 
 def backing_up(kind: Any) -> Callable[[Stand, Callable[..., None]], None]:
@@ -58,6 +71,12 @@ def restoring(in_place: bool) -> Callable[[Stand, Callable[..., None]], None]:
 
 def verifying(stand: Stand, step: Callable[..., None]) -> None:
     verify(stand.store, level=4, engine=ENGINE, progress=step)
+
+
+def pruning(stand: Stand, _: Callable[..., None]) -> None:
+    """Marked by one run, deleted by the next."""
+    prune(stand.store, LEAN)
+    prune(stand.store, LEAN, clock=later(25))
 
 
 def after_a_backup(stand: Stand, before: bytes, point: int) -> None:
@@ -101,6 +120,31 @@ def after_a_restore(stand: Stand, before: bytes, point: int) -> None:
     require(names <= {"gym.db", "store", "old"}, f"something is left beside the database: {sorted(names)}")
 
 
+def after_a_prune(stand: Stand, before: bytes, point: int) -> None:
+    """What is kept is whole with its log, what is listed leads where it did, and the next run leaves what is to be left."""
+    kept = [stand.links[2].id, stand.links[3].id]
+    runs = Runs(stand.store, stand.keyring)
+    for entry in catalogue.read(stand.store).entries:
+        require(not entry.fault or entry.expired, f"{entry.id} is listed as {entry.state}: {entry.fault}")
+        reach = reach_of(entry.manifest, runs) if entry.manifest and not entry.fault else None
+        require(reach is None or not reach.run.fault, f"{entry.id} leads nowhere: {reach.run.fault if reach else ''}")
+    for one in logbook.generations(stand.store):
+        require(list(one.sizes) == list(range(one.last - len(one.sizes) + 1, one.last + 1)), f"{one.id} has a hole")
+    # One run takes marks that were not made yet, the other the grace.
+    prune(stand.store, LEAN, clock=later(26))
+    prune(stand.store, LEAN, clock=later(52))
+    require(
+        [entry.id for entry in catalogue.read(stand.store).entries] == kept, "something else is listed than is kept"
+    )
+    left = {one.sequence: one.indexes for one in logbook.generations(stand.store)}
+    require(left == {2: (4, 5, 6), 3: (3, 4)}, f"something else is left of the log than is needed: {left}")
+    require(not expiry.marked(stand.store), "a mark is left")
+    for backup in kept:
+        require(verify(stand.store, backup, level=3).ok, "a kept backup does not verify")
+        restore(ENGINE, stand.store, str(stand.root / f"{backup}.db"), backup=backup)
+        require((stand.root / f"{backup}.db").read_bytes() == before, "a kept backup gives back something else")
+
+
 def taken_back(stand: Stand, evidence: Path) -> bytes:
     """The old file put together from units in the evidence, laid over a main file there or over the one in place."""
     main = evidence / "gym.db"
@@ -117,6 +161,7 @@ SCENARIOS: dict[str, tuple[Callable[[Stand, Callable[..., None]], None], Callabl
     "verify": (verifying, after_a_backup),
     "exchange": (restoring(in_place=False), after_a_restore),
     "repair": (restoring(in_place=True), after_a_restore),
+    "prune": (pruning, after_a_prune),
 }
 
 
@@ -141,7 +186,24 @@ def careless_backup(stand: Stand, step: Callable[..., None]) -> None:
     backing_up("full")(stand, step)
 
 
-CARELESS = {"careless repair": (careless_repair, after_a_restore), "careless backup": (careless_backup, after_a_backup)}
+def careless_prune(stand: Stand, step: Callable[..., None]) -> None:
+    """A pruning that deletes the log before the backups that lead into it."""
+    honest = _Pruning.act
+
+    def early(work: _Pruning, pruned: Pruned, at: str) -> None:
+        for cut in pruned.log.deleted:
+            expiry.delete(work.store, cut)
+        honest(work, pruned, at)
+
+    setattr(_Pruning, "act", early)  # noqa: B010
+    pruning(stand, step)
+
+
+CARELESS = {
+    "careless repair": (careless_repair, after_a_restore),
+    "careless backup": (careless_backup, after_a_backup),
+    "careless prune": (careless_prune, after_a_prune),
+}
 """Done wrong on purpose: the sweep has to notice."""
 
 
@@ -214,7 +276,7 @@ def main(scenario: str, directory: str) -> None:
     act, look = {**SCENARIOS, **CARELESS}[scenario]
     root = Path(directory)
     (root / "point").mkdir()
-    model = make_stand(root / "point", Keyring.plain(), units=130)
+    model = (make_logged_stand if look is after_a_prune else make_stand)(root / "point", Keyring.plain(), units=130)
     # Made where every point will be, because an incremental backup builds on one of the same database.
     (root / "point").rename(root / "model")
     database = root / "point" / "gym.db"

@@ -14,7 +14,7 @@ from tests.backups import databases, sweep
 
 pytestmark = pytest.mark.processes
 
-AT_LEAST = {"full": 60, "incremental": 60, "consolidate": 80, "verify": 50, "exchange": 50, "repair": 50}
+AT_LEAST = {"full": 60, "incremental": 60, "consolidate": 80, "verify": 50, "exchange": 50, "repair": 50, "prune": 60}
 """Points that a scenario has to offer, so that a sweep that hits nothing does not pass for one that finds nothing."""
 
 
@@ -36,7 +36,11 @@ def test_killed_at_any_step_nothing_partial_is_listed_and_nothing_is_lost(scenar
 
 @pytest.mark.parametrize(
     ("scenario", "says"),
-    [("careless repair", "neither old nor new, and not marked"), ("careless backup", "is listed as suspect")],
+    [
+        ("careless repair", "neither old nor new, and not marked"),
+        ("careless backup", "is listed as suspect"),
+        ("careless prune", "leads nowhere"),
+    ],
 )
 def test_carelessness_is_noticed_by_the_sweep(scenario: str, says: str, tmp_path: Path) -> None:
     assert any(says in wrong for wrong in swept(scenario, tmp_path)["wrong"])

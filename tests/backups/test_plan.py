@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from backups.format.facts import Facts, TableFacts
-from backups.format.manifest import BackupId, Manifest, Pack
 from backups.format.verification import Verification
 from backups.keeping.catalogue import Entry
 from backups.plan import Cost, NoRestore, Refused, RestorePlan, Target, decide
+from tests.backups.literal import backup
 
 TARGET = Target(
     path=Path("/srv/gym.db"),
@@ -17,44 +16,6 @@ TARGET = Target(
     backup=None,
     evidence=Path("/srv/gym.db.evidence-20261123T130000Z"),
 )
-
-
-def backup(hour: int, sequence: int, position: int | None) -> Entry:
-    backup_id = str(BackupId(f"20261123T{hour:02d}0000Z", sequence, "full", "sqlite", "abcd"))
-    manifest = Manifest(
-        id=backup_id,
-        kind="full",
-        engine="sqlite",
-        database="/srv/gym.db",
-        parent=None,
-        previous=None,
-        taken=f"2026-11-23T{hour:02d}:00:00.000Z",
-        taken_t=3600.0 * hour,
-        seconds=1.0,
-        boot="b",
-        host="h",
-        unit_bytes=500,
-        units=2,
-        stored_units=2,
-        root="r",
-        chain_length=0,
-        packs=(Pack(f"objects/{backup_id}/pack-0000", 200, "p"),),
-        index=Pack(f"objects/{backup_id}/index", 100, "i"),
-        codec="zstd",
-        facts=Facts(
-            tables={"notes": TableFacts(rows=7)},
-            schema_digest="x",
-            revision="0002",
-            position=position,
-            position_of="operations.sequence",
-            page_size=500,
-            page_count=2,
-            foreign_key_violations=0,
-            engine_version="3.53.4",
-        ),
-        versions={},
-    )
-    return Entry(backup_id, sequence, "f", manifest)
 
 
 OLD, MIDDLE, NEW = backup(9, 1, 100), backup(10, 2, 250), backup(11, 3, 400)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ci.commands.backup import options
+from ci.commands.backup.shown import megabytes
+
+if TYPE_CHECKING:
+    from backups.keeping.prune import LogPruned
 
 
 @click.command("status")
@@ -89,6 +95,7 @@ def prune(
     """Delete what no rule keeps, marked first and deleted later, by a run after the grace.
 
     Never deleted are the newest, the newest rehearsed, the newest verified ones, what is pinned, and what others build on.
+    The shipped log goes with the backups that lead into it; that of a kept backup stays, and so does what is being written.
     """
     import msgspec
 
@@ -107,8 +114,25 @@ def prune(
     fate = dict.fromkeys(pruned.marked, "mark") | dict.fromkeys(pruned.deleted, "delete")
     rows = [(one.id, "keep" if one.keep else fate.get(one.id, "marked"), one.reason) for one in pruned.decisions]
     say_table(("BACKUP", "FATE", "WHY"), rows)
+    if pruned.log.decisions:
+        click.echo()
+        say_table(("LOG", "SEGMENTS", "SIZE", "FATE", "WHY"), _log_rows(pruned.log))
     if dry_run:
         click.echo("Nothing was changed.")
+
+
+def _log_rows(log: LogPruned) -> list[tuple[str, ...]]:
+    fate = dict.fromkeys(log.marked, "mark") | dict.fromkeys(log.deleted, "delete")
+    return [
+        (
+            str(one.cut),
+            str(one.segments),
+            megabytes(one.log_bytes),
+            "keep" if one.keep else fate.get(one.cut, "marked"),
+            one.reason,
+        )
+        for one in log.decisions
+    ]
 
 
 @click.command("resync")

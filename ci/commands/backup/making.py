@@ -75,7 +75,7 @@ def run(
             kind=cast(Literal["auto", "full", "incr"], kind),
             keyring=keyring,
             pace=None if pace is None else int(pace * 1e6),
-            log=log_span(path.with_suffix(".runtime") / "ship.sock"),
+            log=log_span(options.ship_socket(path)),
             progress=progress,
             demonstration=demo,
         )
@@ -123,7 +123,7 @@ def watch(
     from backups.keeping.schedule import duration
 
     path = engine_for(database).path_of(database)
-    place = socket or str(path.with_suffix(".runtime") / "ship.sock")
+    place = socket or str(options.ship_socket(path))
     command = [
         sys.executable, "-P", "-m", "backups.log.watch", "--database", str(path), "--store", store, "--socket", place,
         "--position-of", position, "--interval-ms", f"{duration(interval).total_seconds() * 1000:g}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -16,6 +17,11 @@ POSITION = "operations.sequence"
 """Where the service counts what it has applied; what a backup says of how far it had come."""
 
 Command = Callable[..., None]
+
+
+def ship_socket(path: Path) -> Path:
+    """Where whoever ships the log of the database at `path` is asked: GYM_SHIP, or beside the database."""
+    return Path(os.environ.get("GYM_SHIP") or path.with_suffix(".runtime") / "ship.sock")
 
 
 def database(function: Command) -> Command:

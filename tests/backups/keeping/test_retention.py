@@ -40,6 +40,14 @@ def test_each_rule_says_its_reason() -> None:
     }
 
 
+def test_the_newest_good_one_that_the_shipped_log_goes_on_from_stays_behind_newer_ones_without_a_log() -> None:
+    backups = history(900, 800, 700, 1)
+    backups[0] = dataclasses.replace(backups[0], generation="1")
+    backups[1] = dataclasses.replace(backups[1], generation="1")
+    backups[2] = dataclasses.replace(backups[2], generation="1", good=False)
+    assert kept(backups, LEAN) == {"2": "the newest that the shipped log goes on from", "4": "the newest"}
+
+
 def test_of_each_day_week_and_month_the_newest_good_one_stands() -> None:
     daily = history(*(24.0 * day for day in range(400, -1, -1)))
     found = kept(daily, Policy(recent_hours=0, daily=7, weekly=5, monthly=12, verified=0))

@@ -36,6 +36,7 @@ assert system.models
 
 UNDER_WAY = 16
 """Writes that the client has sent and not heard of, at any moment."""
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,10 @@ def lose(
     try:
         _until_ready(root / "ship.sock", socket_path(runtime))
         client = _Client(socket_path(runtime), seed)
-        client.write_for(dice.uniform(0.15, 0.6))
+        client.write_until_acknowledged()
+        if mode == "async":
+            shipped.ask(root / "ship.sock", shipped.Asked(ship=True))
+        client.write_for(dice.uniform(0.05, 0.4))
         for what in dice.sample(["delete", "kill"], 2):
             if what == "delete":
                 shutil.rmtree(live, ignore_errors=True)
@@ -116,7 +120,7 @@ def _until_ready(ship: Path, writer: Path) -> None:
         except (BackupError, FileNotFoundError):
             return False
 
-    databases.wait_until(restorable, "a service whose writes are safe", 60)
+    databases.wait_until(restorable, "a service whose writes are safe", _PATIENCE_S)
 
 
 class _Client:
@@ -131,6 +135,14 @@ class _Client:
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(str(path))
         self._open = True
+
+    def write_until_acknowledged(self) -> None:
+        """Returns with the first answers heard, however slow the machine is today."""
+        end_t = time.monotonic() + _PATIENCE_S
+        while not self.acknowledged:
+            assert self._open, "the writer is gone"
+            assert time.monotonic() < end_t, "nothing was acknowledged"
+            self.write_for(0.05)
 
     def write_for(self, seconds: float) -> None:
         end_t = time.monotonic() + seconds

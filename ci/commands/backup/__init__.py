@@ -16,6 +16,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "list": ("looking", "The backups in the store, newest first, and what is known of each."),
     "show": ("looking", "Everything that is known of one backup."),
     "verify": ("looking", "Prove a backup, as thoroughly as is asked for."),
+    "rehearse": ("rehearsing", "Restore a backup elsewhere, boot a service on it, and compare what it shows."),
     "restore": (
         "restoring",
         "Put the database back from a backup, falling back to an older one when the newest is bad.",

@@ -64,7 +64,14 @@ def template(directory: Path) -> Path:
 
 
 def lose(
-    model: Path, root: Path, seed: int, *, mode: str = "sync", writer: str = "system.writer", interval_ms: int = 500
+    model: Path,
+    root: Path,
+    seed: int,
+    *,
+    mode: str = "sync",
+    writer: str = "system.writer",
+    interval_ms: int = 500,
+    checkpoint_mb: float = 0.3,
 ) -> Loss:
     """Write, lose the disk, restore from the store, and count."""
     dice = random.Random(seed)
@@ -78,7 +85,7 @@ def lose(
         "GYM_SHIP": str(root / "ship.sock"),
         "GYM_SHIP_MODE": mode,
         "GYM_SHIP_INTERVAL_MS": str(interval_ms),
-        "GYM_SHIP_CHECKPOINT_MB": "0.3",
+        "GYM_SHIP_CHECKPOINT_MB": f"{checkpoint_mb}",
         "GYM_SHIP_POSITION_OF": POSITION_OF,
         "GYM_SHIP_DEMONSTRATION": "1",
         "GYM_STORE": str(store),
@@ -116,8 +123,10 @@ def lose(
 def _until_ready(ship: Path, writer: Path) -> None:
     def restorable() -> bool:
         try:
-            return writer.exists() and bool(shipped.ask(ship, shipped.Asked(status=True))["restorable"])
-        except (BackupError, FileNotFoundError):
+            with closing(socket.socket(socket.AF_UNIX)) as connection:
+                connection.connect(str(writer))  # its socket is there a moment before it listens
+            return bool(shipped.ask(ship, shipped.Asked(status=True))["restorable"])
+        except (BackupError, OSError):
             return False
 
     databases.wait_until(restorable, "a service whose writes are safe", _PATIENCE_S)

@@ -27,7 +27,14 @@ def test_no_acknowledged_write_is_lost_with_the_disk(model: Path, tmp_path: Path
 
 
 def test_acknowledging_before_shipping_is_caught(model: Path, tmp_path: Path) -> None:
-    loss = lost_disk.lose(model, tmp_path, 1, writer="tests.sabotage.acknowledge_unshipped", interval_ms=60_000)
+    loss = lost_disk.lose(
+        model,
+        tmp_path,
+        1,
+        writer="tests.sabotage.acknowledge_unshipped",
+        interval_ms=60_000,
+        checkpoint_mb=1000,  # nor for the sake of a checkpoint
+    )
     assert loss.acknowledged > 0
     assert loss.lost != ()
 

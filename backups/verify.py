@@ -54,10 +54,10 @@ def verify(
     """Verify that backup, or the newest, up to that level, and append the outcome to the store.
 
     A bad backup is an answer, not an error: `ok` is False and `findings` say why. A backup sealed to keys that are not at
-    hand is read and hashed all the same; the outcome then has level 3 at most, and says what it did not see. `engine` is the
-    one to check the copy with, that of the manifest when None. The copy is restored below `place`, or where the store has its
-    scratch when None, and is removed. Raises NoSuchBackup, UsageError for a level that does not exist or lacks its `boot`,
-    NoSpace when there is no room to restore it for a look, and whatever `boot` raises: then nothing is said of the backup.
+    hand is read and hashed all the same; the outcome then has level 3 at most, and says what it did not see. `engine` is
+    the one to check the copy with, that of the manifest when None. The copy is restored below `place`, or where the store
+    has its scratch when None, and is removed. Raises NoSuchBackup, UsageError for a level that does not exist or lacks its
+    `boot`, NoSpace when there is no room to restore it for a look, and whatever `boot` raises: then nothing is recorded.
     """
     if level not in verification.LEVELS or (level == verification.REHEARSED and boot is None):
         raise UsageError(

@@ -60,7 +60,7 @@ def rehearse(
     from ci.rehearsal import Rehearsal
 
     store = stores_at(stores)
-    since = _rehearsed_since(catalogues.read(store), duration(if_older)) if if_older else None
+    since = rehearsed_since(catalogues.read(store), duration(if_older)) if if_older else None
     if since:
         if as_json:
             say_json({"store": store.address, "rehearsed": None, "since": since})
@@ -77,7 +77,7 @@ def rehearse(
         raise click.exceptions.Exit(1)
 
 
-def _rehearsed_since(catalogue: Catalogue, limit: timedelta) -> str:
+def rehearsed_since(catalogue: Catalogue, limit: timedelta) -> str:
     """When a backup was last rehearsed, if that is not longer ago than the limit; else empty."""
     from datetime import datetime
 

@@ -13,13 +13,12 @@ import msgspec
 import pysqlite3.dbapi2 as sqlite
 import pytest
 
-from backups.errors import BackupError
-from backups.log import shipped
 from backups.swap import Swap, write_down
 from ci.loopback import HOST, free_ports
 from ci.stand import Stand, standing
 from tests.backups.databases import wait_until
 from tests.e2e.caller import Caller, players, survived
+from tests.e2e.shipping import restorable
 
 pytestmark = pytest.mark.processes
 
@@ -141,7 +140,7 @@ def test_a_service_that_ships_its_log_comes_back_from_the_store_alone(fresh: Sta
     fresh.service = (sys.executable, "-m", "ci.cli", "serve", "--backup-to", str(fresh.store), "--demo", *mode)
     fresh.start()
     fresh.wait_ready()
-    _until_restorable(fresh)
+    wait_until(lambda: restorable(fresh), "a log that can be restored", 30)
     written = {players(fresh)[0].write("PATCH", "/users/me", {"bio": f"shipped {n}"}).operation for n in range(5)}
     assert set(fresh.processes()) == {"supervisor", "writer", "http", "log"}
     metrics = Caller(fresh).get("/metrics").body
@@ -179,13 +178,3 @@ def test_a_database_that_a_restore_left_half_changed_is_not_served(database: Pat
 def _refused_for_its_port(database: Path) -> str:
     with socket.create_server((HOST, 0)) as taken:
         return refusal(serve(database, "--port", str(taken.getsockname()[1])))
-
-
-def _until_restorable(stand: Stand) -> None:
-    def restorable() -> bool:
-        try:
-            return bool(shipped.ask(stand.runtime / "ship.sock", shipped.Asked(status=True))["restorable"])
-        except (BackupError, OSError):
-            return False
-
-    wait_until(restorable, "a log that can be restored", 30)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import soak
 from tests.backups import lost_disk
 
 pytestmark = pytest.mark.processes
 
-ROUNDS = 50
+ROUNDS = soak.rounds(50, 500)
 
 
 @pytest.fixture(scope="session")

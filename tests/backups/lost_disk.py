@@ -103,7 +103,7 @@ def lose(
         client.write_until_acknowledged()
         if mode == "async":
             shipped.ask(root / "ship.sock", shipped.Asked(ship=True))
-        client.write_for(dice.uniform(0.05, 0.4))
+        client.write_for(dice.uniform(0.3, 2.0) if mode == "async" else dice.uniform(0.05, 0.4))
         for what in dice.sample(["delete", "kill"], 2):
             if what == "delete":
                 shutil.rmtree(live, ignore_errors=True)

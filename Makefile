@@ -36,7 +36,7 @@ busy := $(wildcard var/runs/*/leases/*.json)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 MADE := var/runs var/bench
 
-.PHONY: help setup setup-k6 fmt check types test bench bench-backups doctor serve migrate load backup verify restore chaos demo \
+.PHONY: help setup setup-k6 fmt check types test soak bench bench-backups doctor serve migrate load backup verify restore chaos demo \
 	drill report summary clean
 
 help: ## List the targets and the variables
@@ -92,6 +92,9 @@ test: $(SETUP_K6) ## Unit tests, then those that start and kill processes, then 
 	$(PYTEST) -n 2 --benchmark-disable -m "not processes and not e2e and not benchmark_only"
 	$(PYTEST) -n 2 --benchmark-disable -m processes
 	$(PYTEST) --benchmark-disable -m e2e
+
+soak: $(SETUP) ## Kill backups, restores, verifications and the log's agent for about an hour
+	GYM_SOAK=1 $(PYTEST) -n 2 --benchmark-disable --timeout 1200 -m processes tests/backups
 
 bench: $(SETUP) ## Benchmarks, into var/bench/ and as a table
 	$(PYTEST) -m benchmark_only tests

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from backups import consolidate, disk, lock, parents
+from backups import swap as swaps
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.engine import Engine
 from backups.errors import BackupError, NoParent
@@ -65,6 +66,7 @@ def run_backup(
         if copy.local is not None and not demonstration:
             require_separation(path, copy.local)
     with store.exclusive(f"backup of {path}"), lock.hold(restore_lock_of(path), f"backup of {path}", shared=True):
+        swaps.require_whole(path)
         run = _Run(
             engine, path, store, keyring or Keyring.plain(), Pace(pace), log, progress, clock, size_bytes, free_bytes
         )

@@ -73,6 +73,10 @@ class Busy(BackupError):
     """The database kept its lock, or did not answer before the deadline."""
 
 
+class HalfRestored(BackupError):
+    """A restore had begun to change the database and did not end: as it stands it is neither the old one nor the new one."""
+
+
 class DatabaseDamaged(BackupError):
     """The database that was to be backed up cannot be read whole, so no backup was made of it."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from backups import disk
-from backups.errors import BackupError
+from backups.errors import BackupError, HalfRestored
 
 
 class Swap(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +59,16 @@ def interrupted(database: Path) -> Swap | None:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BackupError(f"{record} is not a restore's plan ({error}); look at it, then move it away.") from error
+
+
+def require_whole(database: Path) -> None:
+    """Returns when no restore has left the database half changed. Raises HalfRestored."""
+    swap = interrupted(database)
+    if swap is not None and swap.touched:
+        raise HalfRestored(
+            f"A restore of {database} from {swap.backup} was interrupted after it had begun to change it; end it with: "
+            f"gymkhana backup restore --database {database}."
+        )
 
 
 def withdraw(swap: Swap, earlier: Swap | None) -> None:

@@ -1,8 +1,7 @@
 """Proving one backup, as thoroughly as asked: from reading its manifests to restoring it to a scratch place.
 
-What the levels mean is said in `verification.py`. A backup is as good as its whole chain, so a look at one looks at all that
-it builds on. Level 5 belongs to `boot`: somebody who can run a
-service on the copy.
+What the levels mean is said in `format/verification.py`. A backup is as good as its whole chain, so a look at one looks at
+all that it builds on. Level 5 belongs to `boot`: somebody who can run a service on the copy.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ import random
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 
-from backups import build, disk
+from backups import build, disk, staging
 from backups.addresses import engine_named
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.engine import Engine
@@ -45,6 +45,7 @@ def verify(
     keyring: Keyring | None = None,
     engine: Engine | None = None,
     boot: Boot | None = None,
+    place: Path | None = None,
     seed: int | None = None,
     progress: Progress = silent,
     clock: Clock = SYSTEM,
@@ -53,9 +54,10 @@ def verify(
     """Verify that backup, or the newest, up to that level, and append the outcome to the store.
 
     A bad backup is an answer, not an error: `ok` is False and `findings` say why. A backup sealed to keys that are not at
-    hand is read and hashed all the same; the outcome then has level 3 at most, and says what it did not see. `engine` is the
-    one to check the copy with, that of the manifest when None. Raises NoSuchBackup, UsageError for a level that does not
-    exist or lacks its `boot`, or NoSpace when there is no room to restore it for a look.
+    hand is read and hashed all the same; the outcome then has level 3 at most, and says what it did not see. `engine` is
+    the one to check the copy with, that of the manifest when None. The copy is restored below `place`, or where the store
+    has its scratch when None, and is removed. Raises NoSuchBackup, UsageError for a level that does not exist or lacks its
+    `boot`, NoSpace when there is no room to restore it for a look, and whatever `boot` raises: then nothing is recorded.
     """
     if level not in verification.LEVELS or (level == verification.REHEARSED and boot is None):
         raise UsageError(
@@ -64,7 +66,7 @@ def verify(
     catalogue = catalogues.read(store)
     entry = _wanted(catalogue, backup_id)
     began_t = clock.monotonic()
-    look = _Look(store, catalogue, entry, level, keyring or Keyring.plain(), engine, boot, progress, free_bytes)
+    look = _Look(store, catalogue, entry, level, keyring or Keyring.plain(), engine, boot, place, progress, free_bytes)
     look.seed = secrets.randbits(32) if seed is None else seed
     try:
         with store.shared(f"verification of {entry.id}"):
@@ -107,6 +109,7 @@ class _Look:
     keyring: Keyring
     engine: Engine | None
     boot: Boot | None
+    place: Path | None
     progress: Progress
     free_bytes: disk.FreeBytes
     seed: int = 0
@@ -202,7 +205,7 @@ class _Look:
         except UsageError as error:
             self.findings.append(str(error))
             return
-        with self.store.scratch("verify") as scratch:
+        with self.scratch() as scratch:
             disk.require_room(scratch, manifest.size_bytes, f"a look at {manifest.id}", self.free_bytes)
             copy = scratch / "database"
             build.write(chain, copy, self.progress)
@@ -212,6 +215,12 @@ class _Look:
             if self.level >= verification.REHEARSED and not self.findings:
                 assert self.boot is not None, "asked for in verify()"
                 self.findings += self.boot(copy)
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        if self.place is None:
+            return self.store.scratch("verify")
+        staging.sweep(self.place / "gymkhana-scratch")
+        return staging.directory(self.place / "gymkhana-scratch", "verify")
 
     def hash(self, objects: list[Pack]) -> None:
         self.findings += proof.hash_objects(self.store, objects, self.progress)

@@ -67,10 +67,40 @@ def take_snapshot(request: TakeSnapshot) -> Answer:
             image = reader.submit(sqlite_image.pin, source, files).result()
             tell(Opened(image.unit_bytes, image.units, image.taken_t))
             survey = reader.submit(measure, source, request.position_of)
-            send(image.blocks(), request.pipe, stop=lambda: survey.done() and not isinstance(survey.result(), Taken))
-            return survey.result()
+            log = Log(Path(request.database), request.log_cap_bytes)
+
+            def useless() -> bool:
+                return log.too_long or (survey.done() and not isinstance(survey.result(), Taken))
+
+            send(image.blocks(), request.pipe, stop=useless)
+            return log.refusal if log.too_long else survey.result()
         finally:
             reader.submit(source.close).result()
+
+
+class Log:
+    """The log beside a database, and how far it has grown: while an image is read it cannot begin anew."""
+
+    def __init__(self, database: Path, cap_bytes: int) -> None:
+        self._path = database.with_name(f"{database.name}-wal")
+        self._cap_bytes = cap_bytes
+        self._at_first = self._size_bytes()
+
+    @property
+    def too_long(self) -> bool:
+        """Whether it has grown by more than it may."""
+        return self._size_bytes() - self._at_first > self._cap_bytes
+
+    @property
+    def refusal(self) -> Failed:
+        """What to say then."""
+        return Failed("LOG_GREW", f"its log grew by more than {self._cap_bytes / 1e6:.0f} MB")
+
+    def _size_bytes(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
 
 def measure(source: Connection, position_of: str | None) -> Answer:

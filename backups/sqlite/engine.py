@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -22,21 +23,29 @@ _POSITION = re.compile(r"\w+\.\w+")
 _AGENT = "backups.sqlite.agent"
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
+LOG_CAP_BYTES: Final = 1 << 30
+"""How far the log may grow at least while an image is read."""
+
 
 class SqliteEngine:
     """Backs up one-file SQLite databases in any journal mode, while others write to them.
 
     `position_of` names a monotone column (`table.column`) whose highest value says how far the application had come. An
-    agent that has not answered after `deadline_s` seconds is killed: a snapshot holds back the WAL's reset while it reads.
+    agent that has not answered after `deadline_s` seconds is killed. While a snapshot is read, as fast as the store takes
+    it, the log cannot begin anew: it is given up when the log has grown by `log_cap_bytes`, by default the size of the
+    database, and at least a gigabyte.
     """
 
     kind = "sqlite"
 
-    def __init__(self, *, position_of: str | None = None, deadline_s: float = 900.0) -> None:
+    def __init__(
+        self, *, position_of: str | None = None, deadline_s: float = 6 * 3600.0, log_cap_bytes: int | None = None
+    ) -> None:
         if position_of is not None and not _POSITION.fullmatch(position_of):
             raise UsageError(f"A position is written table.column, and {position_of!r} is not.")
         self._position_of = position_of
         self._deadline_s = deadline_s
+        self._log_cap_bytes = log_cap_bytes
 
     def path_of(self, database: str) -> Path:
         match = _URL.fullmatch(database.partition("?")[0])
@@ -59,8 +68,10 @@ class SqliteEngine:
         if self.size_bytes(database) == 0:
             raise NotADatabase(f"{database} is empty, so there is nothing to back up; restore it from a backup.")
 
+        cap = max(LOG_CAP_BYTES, self.size_bytes(database)) if self._log_cap_bytes is None else self._log_cap_bytes
+
         def request(pipe: int) -> bytes:
-            return msgspec.json.encode(messages.TakeSnapshot(str(database), pipe, self._position_of))
+            return msgspec.json.encode(messages.TakeSnapshot(str(database), pipe, self._position_of, cap))
 
         with conversation.talk(_AGENT, request, f"The snapshot of {database}", self._deadline_s) as agent:
             answer = _next_answer(agent, silent)
@@ -157,6 +168,11 @@ def _refusal(answer: messages.Answer, database: Path) -> BackupError:
     if answer.code == "DAMAGED" or answer.code.startswith("SQLITE_CORRUPT"):
         return DatabaseDamaged(
             f"{database} is damaged, so no backup was made of it; the older ones are untouched, restore one. SQLite: {said}."
+        )
+    if answer.code == "LOG_GREW":
+        return Busy(
+            f"The backup of {database} was given up: {said} while the store took it, and nobody can shorten the log before. "
+            "Back up to a nearer store first and copy from there (gymkhana backup resync), or at a quieter hour."
         )
     if answer.code == "LOG":
         return BackupError(

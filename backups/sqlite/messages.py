@@ -14,12 +14,14 @@ class TakeSnapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     """Send the image of the live database over the pipe with that descriptor, and then its facts.
 
     The answers are `Opened`, before the first block, and `Taken`, after the last. Each block comes after its length (four
-    bytes, little-endian); a length of 0 ends the image, and a pipe that ends without one is an image cut short.
+    bytes, little-endian); a length of 0 ends the image, and a pipe that ends without one is an image cut short. It is given
+    up with the code `LOG_GREW` once the log has grown by more than `log_cap_bytes` meanwhile.
     """
 
     database: str
     pipe: int
     position_of: str | None
+    log_cap_bytes: int
 
 
 class CheckCopy(msgspec.Struct, frozen=True, tag="check"):
@@ -81,7 +83,7 @@ class Digested(msgspec.Struct, frozen=True, tag="digested"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The work could not be done: SQLite's name of the error (`SQLITE_BUSY`) or `DAMAGED`, and what it said."""
+    """The work could not be done: SQLite's name of the error, `DAMAGED`, `LOG` or `LOG_GREW`, and what it said."""
 
     code: str
     message: str

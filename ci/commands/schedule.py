@@ -23,6 +23,7 @@ MOST_S = 30.0
 @click.option("--cron", metavar="CRON", help="When a backup is due, in UTC.  [default: 0 2 * * *]")
 @click.option("--every", metavar="TIME", help="A backup is due so long after the last one, instead of --cron.")
 @click.option("--verify-level", type=click.IntRange(0, 4), default=3, show_default=True, help="How each one is proven.")
+@click.option("--rehearse-every", metavar="TIME", help="Boot a service on the newest, so long after the last time.")
 @click.option("--prune/--no-prune", default=False, help="Delete what no rule keeps, after each backup.")
 @click.option("--demo", is_flag=True, envvar="GYM_STORE_DEMO", help="Allow a store on the database's own disk.")
 @options.position
@@ -33,6 +34,7 @@ def command(
     cron: str | None,
     every: str | None,
     verify_level: int,
+    rehearse_every: str | None,
     prune: bool,
     demo: bool,
     position: str,
@@ -46,7 +48,7 @@ def command(
     \b
     Examples:
       gymkhana schedule --store /mnt/backups
-      gymkhana schedule --store /mnt/backups --every 1h --prune
+      gymkhana schedule --store /mnt/backups --every 1h --rehearse-every 7d --prune
     """
     import time
 
@@ -60,9 +62,11 @@ def command(
     from backups.keeping.schedule import DAILY, Due, checked_cron, due_by_cron, due_every, duration
     from backups.log.shipped import log_span
     from backups.verify import verify
+    from ci.commands.backup.rehearsing import rehearsed_since
 
     if cron and every:
         raise click.UsageError("Say --cron or --every, not both.")
+    rehearsing = duration(rehearse_every) if rehearse_every else None
     interval = duration(every) if every else None
     expression = checked_cron(cron or DAILY)
     engine = engine_for(database, position_of=position)
@@ -79,6 +83,13 @@ def command(
         _tell("backup made", id=made.id, kind=made.kind, why=why, seconds=round(made.seconds, 3), trouble=place.trouble)
         look = verify(place, made.id, level=verify_level, keyring=keyring)
         _tell("backup verified", id=made.id, level=look.level, ok=look.ok, findings=look.findings)
+        if rehearsing and not rehearsed_since(catalogues.read(place), rehearsing):
+            from ci.rehearsal import Rehearsal
+
+            look = verify(place, made.id, level=5, keyring=keyring, boot=Rehearsal())
+            _tell(
+                "backup rehearsed", id=made.id, level=look.level, ok=look.ok, findings=look.findings, unseen=look.unseen
+            )
         if prune:
             pruned = delete(place, Policy())
             log = [str(cut) for cut in pruned.log.deleted]

@@ -36,6 +36,7 @@ assert system.models
 
 UNDER_WAY = 16
 """Writes that the client has sent and not heard of, at any moment."""
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,14 @@ def template(directory: Path) -> Path:
 
 
 def lose(
-    model: Path, root: Path, seed: int, *, mode: str = "sync", writer: str = "system.writer", interval_ms: int = 500
+    model: Path,
+    root: Path,
+    seed: int,
+    *,
+    mode: str = "sync",
+    writer: str = "system.writer",
+    interval_ms: int = 500,
+    checkpoint_mb: float = 0.3,
 ) -> Loss:
     """Write, lose the disk, restore from the store, and count."""
     dice = random.Random(seed)
@@ -77,7 +85,7 @@ def lose(
         "GYM_SHIP": str(root / "ship.sock"),
         "GYM_SHIP_MODE": mode,
         "GYM_SHIP_INTERVAL_MS": str(interval_ms),
-        "GYM_SHIP_CHECKPOINT_MB": "0.3",
+        "GYM_SHIP_CHECKPOINT_MB": f"{checkpoint_mb}",
         "GYM_SHIP_POSITION_OF": POSITION_OF,
         "GYM_SHIP_DEMONSTRATION": "1",
         "GYM_STORE": str(store),
@@ -92,7 +100,10 @@ def lose(
     try:
         _until_ready(root / "ship.sock", socket_path(runtime))
         client = _Client(socket_path(runtime), seed)
-        client.write_for(dice.uniform(0.15, 0.6))
+        client.write_until_acknowledged()
+        if mode == "async":
+            shipped.ask(root / "ship.sock", shipped.Asked(ship=True))
+        client.write_for(dice.uniform(0.3, 2.0) if mode == "async" else dice.uniform(0.05, 0.4))
         for what in dice.sample(["delete", "kill"], 2):
             if what == "delete":
                 shutil.rmtree(live, ignore_errors=True)
@@ -112,11 +123,13 @@ def lose(
 def _until_ready(ship: Path, writer: Path) -> None:
     def restorable() -> bool:
         try:
-            return writer.exists() and bool(shipped.ask(ship, shipped.Asked(status=True))["restorable"])
-        except (BackupError, FileNotFoundError):
+            with closing(socket.socket(socket.AF_UNIX)) as connection:
+                connection.connect(str(writer))  # its socket is there a moment before it listens
+            return bool(shipped.ask(ship, shipped.Asked(status=True))["restorable"])
+        except (BackupError, OSError):
             return False
 
-    databases.wait_until(restorable, "a service whose writes are safe", 60)
+    databases.wait_until(restorable, "a service whose writes are safe", _PATIENCE_S)
 
 
 class _Client:
@@ -131,6 +144,14 @@ class _Client:
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(str(path))
         self._open = True
+
+    def write_until_acknowledged(self) -> None:
+        """Returns with the first answers heard, however slow the machine is today."""
+        end_t = time.monotonic() + _PATIENCE_S
+        while not self.acknowledged:
+            assert self._open, "the writer is gone"
+            assert time.monotonic() < end_t, "nothing was acknowledged"
+            self.write_for(0.05)
 
     def write_for(self, seconds: float) -> None:
         end_t = time.monotonic() + seconds

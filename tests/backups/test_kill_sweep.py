@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 
+from tests import soak
 from tests.backups import databases, sweep
 
 pytestmark = pytest.mark.processes
 
-AT_LEAST = {"full": 60, "incremental": 60, "consolidate": 80, "verify": 50, "exchange": 50, "repair": 50, "prune": 60}
+AT_LEAST = {"full": 35, "incremental": 35, "consolidate": 55, "verify": 30, "exchange": 30, "repair": 30, "prune": 30}
 """Points that a scenario has to offer, so that a sweep that hits nothing does not pass for one that finds nothing."""
 
 
 def swept(scenario: str, directory: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", sweep.__name__, scenario, str(directory)]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=110, cwd=databases.ROOT)
+    ended = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=soak.rounds(110, 1100), cwd=databases.ROOT
+    )
     assert ended.returncode == 0, ended.stderr
     told: dict[str, Any] = json.loads(ended.stdout)
     return told

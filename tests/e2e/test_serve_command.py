@@ -9,12 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pysqlite3.dbapi2 as sqlite
 import pytest
 
+from backups.swap import Swap, write_down
 from ci.loopback import HOST, free_ports
 from ci.stand import Stand, standing
+from tests.backups.databases import wait_until
 from tests.e2e.caller import Caller, players, survived
+from tests.e2e.shipping import restorable
 
 pytestmark = pytest.mark.processes
 
@@ -129,3 +133,48 @@ def test_uvicorn_serves_the_same(built: Stand, tmp_path: Path) -> None:
         assert b"gymkhana_open_connections 1.0" in Caller(stand).get("/metrics").body
         assert stand.stop() == 0
         assert survived(stand) == {first.operation}
+
+
+@pytest.mark.parametrize("mode", [(), ("--sync",)], ids=["shipped", "synchronous"])
+def test_a_service_that_ships_its_log_comes_back_from_the_store_alone(fresh: Stand, mode: tuple[str, ...]) -> None:
+    fresh.service = (sys.executable, "-m", "ci.cli", "serve", "--backup-to", str(fresh.store), "--demo", *mode)
+    fresh.start()
+    fresh.wait_ready()
+    wait_until(lambda: restorable(fresh), "a log that can be restored", 30)
+    written = {players(fresh)[0].write("PATCH", "/users/me", {"bio": f"shipped {n}"}).operation for n in range(5)}
+    assert set(fresh.processes()) == {"supervisor", "writer", "http", "log"}
+    metrics = Caller(fresh).get("/metrics").body
+    assert (b"gymkhana_ship_seconds_count 0.0" in metrics) == (not mode), "whether the writes waited for the store"
+    if mode:
+        fresh.kill()
+    else:
+        assert fresh.stop() == 0, "ending ships what is left"
+    fresh.database.unlink()
+    fresh.run_tool("backup", "restore", "--database", fresh.database_url, "--store", str(fresh.store))
+    assert survived(fresh) == written
+
+
+def test_shipping_needs_a_place(database: Path, tmp_path: Path) -> None:
+    assert "say where with --backup-to" in refusal(serve(database, "--sync"))
+    assert f"There is no store at {tmp_path / 'none'}" in refusal(
+        serve(database, "--backup-to", str(tmp_path / "none"))
+    )
+
+
+def test_a_database_that_a_restore_left_half_changed_is_not_served(database: Path) -> None:
+    swap = Swap(
+        backup="20261123T090000Z-000001-full-sqlite-1f3a", database=str(database), build=str(database) + ".restoring",
+        evidence=str(database) + ".evidence", members=(database.name,), steps=(), touched=True,
+    )  # fmt: skip
+    write_down(swap)
+    done = serve(database)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(f"end it with: gymkhana backup restore --database {database}.")
+    assert len(done.stderr.splitlines()) == 1
+    write_down(msgspec.structs.replace(swap, touched=False))
+    assert "is taken" in _refused_for_its_port(database), "one that has not begun to change it does no harm"
+
+
+def _refused_for_its_port(database: Path) -> str:
+    with socket.create_server((HOST, 0)) as taken:
+        return refusal(serve(database, "--port", str(taken.getsockname()[1])))

@@ -17,6 +17,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "show": ("looking", "Everything that is known of one backup."),
     "timeline": ("looking", "What the store can be restored to: from when to when, the gaps, and why."),
     "verify": ("looking", "Prove a backup, as thoroughly as is asked for."),
+    "rehearse": ("rehearsing", "Restore a backup elsewhere, boot a service on it, and compare what it shows."),
     "restore": (
         "restoring",
         "Put the database back from a backup, falling back to an older one when the newest is bad.",

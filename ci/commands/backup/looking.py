@@ -103,7 +103,7 @@ def timeline(check: bool, stores: tuple[str, ...], keyring: Keyring, as_json: bo
 @click.command("verify")
 @click.argument("backup", required=False)
 @click.option("--all", "every", is_flag=True, help="Every backup in the store, not only the newest.")
-@click.option("--level", type=click.IntRange(0, 4), default=4, show_default=True, help="How thorough to be.")
+@click.option("--level", type=click.IntRange(0, 5), default=4, show_default=True, help="How thorough to be.")
 @options.stores
 @options.opening
 @options.as_json
@@ -120,6 +120,7 @@ def verify(
       level 2   the hash of every object not looked at before, and of a sample of the others
       level 3   every stored byte read and hashed; with the key, opened too
       level 4   restored to a scratch place, and checked there by the engine
+      level 5   a service booted on that, and what it shows compared with what storage holds
     """
     import msgspec
 
@@ -132,8 +133,15 @@ def verify(
     place = stores_at(stores)
     listed: list[str | None] = [entry.id for entry in catalogues.read(place).entries]
     wanted = listed if every and listed else [backup]
+    boot = None
+    if level == 5:
+        from ci.rehearsal import Rehearsal
+
+        boot = Rehearsal()
     with shown() as progress:
-        outcomes = [look(place, backup_id, level=level, keyring=keyring, progress=progress) for backup_id in wanted]
+        outcomes = [
+            look(place, backup_id, level=level, keyring=keyring, boot=boot, progress=progress) for backup_id in wanted
+        ]
     if as_json:
         say_json({"store": place.address, "verifications": msgspec.to_builtins(outcomes)})
     for outcome in () if as_json else outcomes:

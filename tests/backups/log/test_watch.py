@@ -21,6 +21,7 @@ from backups.log.points import AtPosition, AtTime, Newest
 from backups.log.shipped import log_span
 from backups.sqlite.engine import SqliteEngine
 from backups.stores.directory import DirectoryStore
+from tests import soak
 from tests.backups import databases
 from tests.backups.dying_watch import AGAIN, BEGINNING
 from tests.backups.shipping import POSITION_OF, Stage, sequences, sound, wait_gone
@@ -122,7 +123,7 @@ def test_killed_while_it_begins_it_begins_again(stage: Stage, moment: str) -> No
     assert stage.replayed().read_bytes() == stage.truth()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(soak.rounds(3, 50)))
 def test_killed_again_and_again_at_random_there_is_never_a_hole(stage: Stage, seed: int) -> None:
     dice = random.Random(seed)
     stage.watch(*SMALL)

@@ -189,6 +189,17 @@ def test_a_reading_that_takes_too_long_is_given_up(large: Path) -> None:
         )
 
 
+def test_a_reading_during_which_the_log_grows_too_long_is_given_up_and_frees_it(large: Path) -> None:
+    with busy.writing(large, autocheckpoint=10) as writer:
+        with pytest.raises(
+            Busy, match=r"The backup of .* was given up: its log grew by more than 0 MB while the store took"
+        ):
+            read(SqliteEngine(log_cap_bytes=100_000), large, lambda: writer.wait_for_more(20))
+        before = large.with_name("large.db-wal").stat().st_size
+        writer.wait_for_more(400)
+        assert large.with_name("large.db-wal").stat().st_size < 2 * before, "the log does not begin anew"
+
+
 def test_a_reading_that_is_left_ends_its_agent_and_frees_the_log(engine: SqliteEngine, large: Path) -> None:
     with engine.snapshot(large) as reading:
         next(reading.blocks())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,10 @@ def pruned_at_once(stage: Stage) -> Pruned:
     return prune(stage.store, LEAN, grace=timedelta(0))
 
 
+def shipped_past(stage: Stage, index: int) -> bool:
+    return stage.ship()[1] > index
+
+
 def test_whoever_ships_is_not_disturbed_by_it_nor_when_it_is_started_again(stage: Stage) -> None:
     stage.watch("--checkpoint-mb", "0.2")
     stage.until_restorable()
@@ -141,7 +146,7 @@ def test_whoever_ships_is_not_disturbed_by_it_nor_when_it_is_started_again(stage
     with stage.writing(0.002):
         for _ in range(4):
             shipped = stage.ship()[1]
-            databases.wait_until(lambda at=shipped: stage.ship()[1] > at + 5, "more log")
+            databases.wait_until(partial(shipped_past, stage, shipped + 5), "more log")
             back_up(stage)
             deleted += len(pruned_at_once(stage).log.deleted)
             stage.kill_watch()

@@ -37,3 +37,11 @@ def parse(text: str) -> datetime:
     if "-" in text:
         return datetime.fromisoformat(text)
     return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def lasting(seconds: float) -> str:
+    """A length of time for people, in the unit that suits it."""
+    for size_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size_s:
+            return f"{seconds / size_s:.1f} {unit}"
+    return f"{max(0.0, seconds):.1f} s"

@@ -69,5 +69,13 @@ def due_every(entries: Sequence[Entry], every: timedelta, now: datetime) -> Due:
     return Due(False, f"the newest good backup is {(now - newest).total_seconds():.0f} s old", newest + every)
 
 
+def rehearsed_since(entries: Sequence[Entry], limit: timedelta, now: datetime) -> str:
+    """When a backup was last rehearsed, if that is not longer ago than the limit; else empty."""
+    newest = max(
+        (look.at for entry in entries for look in entry.verifications if look.ok and look.level == 5), default=""
+    )
+    return newest if newest and now - datetime.fromisoformat(newest) <= limit else ""
+
+
 def _newest(entries: Sequence[Entry]) -> datetime | None:
     return next((entry.taken for entry in reversed(entries) if not entry.fault), None)

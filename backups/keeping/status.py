@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+from backups.clock import lasting
 from backups.keeping.catalogue import Entry
 
 AHEAD: Final = timedelta(minutes=5)
@@ -92,6 +93,29 @@ def prometheus(found: Status) -> str:
     return "\n".join(lines) + "\n"
 
 
+def health(found: Status) -> dict[str, Any]:
+    """The status as health checks read it: `application/health+json`, draft-inadarei-api-health-check-06."""
+    raised = {alarm.name for alarm in found.alarms}
+    seen = {
+        "backups:age": (found.age_s, "s", ("missed", "clock")),
+        "backups:verifiedAge": (found.verified_age_s, "s", ("unverified",)),
+        "backups:rehearsedAge": (found.rehearsed_age_s, "s", ("unrehearsed",)),
+        "backups:suspect": (found.suspect, "backups", ("suspect",)),
+        "store:size": (found.stored_bytes, "B", ("shrunk",)),
+        "store:answers": ("store-away" not in raised, "", ("store-away",)),
+    }
+    checks = {}
+    for name, (value, unit, names) in seen.items():
+        said = " ".join(alarm.sentence for alarm in found.alarms if alarm.name in names)
+        measured = {"observedValue": value, "observedUnit": unit} if unit else {"observedValue": value}
+        checks[name] = [{**measured, "status": "fail" if said else "pass", **({"output": said} if said else {})}]
+    return {
+        "status": "pass" if found.ok else "fail",
+        "output": " ".join(alarm.sentence for alarm in found.alarms),
+        "checks": checks,
+    }
+
+
 def _age_s(good: Sequence[Entry], now: datetime, level: int) -> float | None:
     """The age of the newest one of at least that level; one from the future is new."""
     newest = next((entry for entry in reversed(good) if entry.level >= level), None)
@@ -105,7 +129,7 @@ def _old(name: str, what: str, age_s: float | None, limit: timedelta | None) -> 
         return [Alarm(name, f"There is no {what}.")]
     if age_s <= limit.total_seconds():
         return []
-    return [Alarm(name, f"The newest {what} is {_told(age_s)} old, and may be {_told(limit.total_seconds())}.")]
+    return [Alarm(name, f"The newest {what} is {lasting(age_s)} old, and may be {lasting(limit.total_seconds())}.")]
 
 
 def _shrunk(good: Sequence[Entry]) -> list[Alarm]:
@@ -113,13 +137,3 @@ def _shrunk(good: Sequence[Entry]) -> list[Alarm]:
     if len(sizes) < 2 or sizes[-1][1] >= SHRUNK * sizes[-2][1]:
         return []
     return [Alarm("shrunk", f"{sizes[-1][0]} holds {sizes[-1][1]} bytes, and the one before it {sizes[-2][1]}.")]
-
-
-def _told(seconds: float) -> str:
-    return (
-        f"{seconds / 3600:.1f} h"
-        if seconds >= 7200
-        else f"{seconds / 60:.1f} min"
-        if seconds >= 120
-        else f"{seconds:.1f} s"
-    )

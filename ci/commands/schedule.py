@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,11 +10,6 @@ from ci.commands.backup import options
 
 if TYPE_CHECKING:
     from backups.keys.keyring import Keyring
-
-PATIENCE_S = (5.0, 30.0, 120.0, 600.0)
-"""How long to wait after a failure, then after the next."""
-MOST_S = 30.0
-"""The longest sleep: the clock may be set meanwhile, and others make backups too."""
 
 
 @click.command("schedule")
@@ -43,81 +38,34 @@ def command(
     """Make backups when they are due, verify them and prune, until told to stop.
 
     One line of JSON on standard error for each thing that happened. A backup that fails is told and tried again, ever more
-    patiently; that one is missing is told by `gymkhana backup status`, also when this does not run at all.
+    patiently; that one is missing is told by `gymkhana backup status`, also when this does not run at all. A store that was
+    away is brought level after the first backup that it answers to. SIGTERM ends it with 0; a backup under way is given up.
 
     \b
     Examples:
       gymkhana schedule --store /mnt/backups
       gymkhana schedule --store /mnt/backups --every 1h --rehearse-every 7d --prune
     """
-    import time
-
-    from backups.addresses import engine_for, stores_at
-    from backups.backup import run_backup
-    from backups.clock import SYSTEM
-    from backups.errors import BackupError, UsageError
-    from backups.keeping import catalogue as catalogues
-    from backups.keeping.prune import prune as delete
-    from backups.keeping.retention import Policy
-    from backups.keeping.schedule import DAILY, Due, checked_cron, due_by_cron, due_every, duration
-    from backups.log.shipped import log_span
-    from backups.verify import verify
-    from ci.commands.backup.rehearsing import rehearsed_since
+    from backups.addresses import engine_for
+    from backups.keeping.schedule import DAILY, checked_cron, duration
+    from ci.scheduler import Scheduler, tell
 
     if cron and every:
         raise click.UsageError("Say --cron or --every, not both.")
-    rehearsing = duration(rehearse_every) if rehearse_every else None
-    interval = duration(every) if every else None
-    expression = checked_cron(cron or DAILY)
     engine = engine_for(database, position_of=position)
-    socket = options.ship_socket(engine.path_of(database))
-
-    def due() -> Due:
-        entries = catalogues.read(stores_at(stores, make=True)).entries
-        now = SYSTEM.now()
-        return due_every(entries, interval, now) if interval else due_by_cron(entries, expression, now)
-
-    def back_up(why: str) -> None:
-        place = stores_at(stores, make=True)
-        made = run_backup(engine, database, place, keyring=keyring, log=log_span(socket), demonstration=demo)
-        _tell("backup made", id=made.id, kind=made.kind, why=why, seconds=round(made.seconds, 3), trouble=place.trouble)
-        look = verify(place, made.id, level=verify_level, keyring=keyring)
-        _tell("backup verified", id=made.id, level=look.level, ok=look.ok, findings=look.findings)
-        if rehearsing and not rehearsed_since(catalogues.read(place), rehearsing):
-            from ci.rehearsal import Rehearsal
-
-            look = verify(place, made.id, level=5, keyring=keyring, boot=Rehearsal())
-            _tell(
-                "backup rehearsed", id=made.id, level=look.level, ok=look.ok, findings=look.findings, unseen=look.unseen
-            )
-        if prune:
-            pruned = delete(place, Policy())
-            log = [str(cut) for cut in pruned.log.deleted]
-            _tell("pruned", marked=pruned.marked, deleted=pruned.deleted, log_deleted=log)
-
-    failures = 0
-    _tell("schedule begun", database=database, stores=stores, when=every or expression)
-    while True:
-        try:
-            coming = due()
-            if coming.now:
-                back_up(coming.why)
-                coming = due()
-            failures = 0
-            pause = max(0.0, (coming.next - SYSTEM.now()).total_seconds())
-        except UsageError:
-            raise
-        except BackupError as error:
-            pause = PATIENCE_S[min(failures, len(PATIENCE_S) - 1)]
-            failures += 1
-            _tell("backup failed", error=str(error), again_in_s=pause)
-        time.sleep(min(max(pause, 0.05), MOST_S))
-
-
-def _tell(event: str, **facts: Any) -> None:
-    import msgspec
-
-    from backups.clock import SYSTEM, rfc3339
-
-    line = {"event": event, "process": "schedule", "timestamp": rfc3339(SYSTEM.now()), **facts}
-    click.echo(msgspec.json.encode(line).decode(), err=True)
+    scheduler = Scheduler(
+        engine,
+        database,
+        stores,
+        keyring,
+        when=duration(every) if every else checked_cron(cron or DAILY),
+        ship_socket=options.ship_socket(engine.path_of(database)),
+        verify_level=verify_level,
+        rehearse_every=duration(rehearse_every) if rehearse_every else None,
+        prunes=prune,
+        demonstration=demo,
+    )
+    try:
+        scheduler.run()
+    except KeyboardInterrupt:
+        tell("schedule ended")

@@ -78,3 +78,14 @@ def house(model_house: House, tmp_path: Path) -> House:
 @pytest.fixture
 def crashed_house(model_crash: House, tmp_path: Path) -> House:
     return model_crash.copy_to(tmp_path / "house")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the database where the commands expect it."""
+    (tmp_path / "var").mkdir()
+    databases.make(tmp_path / "var" / "gym.db")
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATABASE_URL", "GYM_STORE", "GYM_STORE_DEMO", "GYM_RECIPIENTS", "GYM_IDENTITY", "GYM_HOST_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path

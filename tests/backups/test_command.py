@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from backups.errors import (
-    BackupError,
     KeyMissing,
     KeyRotated,
     NoParent,
@@ -21,40 +18,9 @@ from backups.errors import (
     UsageError,
     WrongKey,
 )
-from ci.cli import gymkhana
 from tests.backups import databases
+from tests.backups.asking import ask, invoke, refused
 from tests.backups.house import House
-
-
-def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(gymkhana, ["backup", *arguments])
-
-
-def ask(*arguments: str) -> dict[str, Any]:
-    result = invoke(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
-
-
-def refused(kind: type[BackupError], exit_code: int, *arguments: str) -> str:
-    """The one sentence with which the command refuses; turning it into an exit code is the command line's business."""
-    error = invoke(*arguments).exception
-    assert type(error) is kind
-    assert error.exit_code == exit_code
-    assert "\n" not in str(error)
-    return str(error)
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with the database where the commands expect it."""
-    (tmp_path / "var").mkdir()
-    databases.make(tmp_path / "var" / "gym.db")
-    monkeypatch.chdir(tmp_path)
-    for name in ("DATABASE_URL", "GYM_STORE", "GYM_STORE_DEMO", "GYM_RECIPIENTS", "GYM_IDENTITY", "GYM_HOST_SECRET"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
 def test_the_whole_story_with_the_defaults(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from backups.progress import Lines, line
+from backups.progress import Lines, line, record
 
 
 def test_a_line_comes_every_ten_seconds_and_none_for_short_work() -> None:
@@ -43,3 +45,19 @@ def test_the_time_left_is_that_of_the_phase() -> None:
 )
 def test_a_line_says_what_it_can(done: int, total: int, elapsed: float, text: str) -> None:
     assert line(done, total, "check", elapsed) == text
+
+
+def test_a_machine_gets_a_document_a_line() -> None:
+    said: list[str] = []
+    now = 0.0
+    lines = Lines(said.append, told=record, every_s=1.0, monotonic=lambda: now)
+    for second in (0.0, 0.9, 2.0):
+        now = second
+        lines(int(25 * second), 100, "build")
+    assert [json.loads(one) for one in said] == [
+        {"phase": "build", "done_bytes": 50, "total_bytes": 100, "rate_bytes_s": 25, "eta_s": 2.0}
+    ]
+
+
+def test_what_is_not_known_yet_is_null() -> None:
+    assert json.loads(record(0, 100, "build", 3.0))["eta_s"] is None

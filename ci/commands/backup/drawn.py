@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from backups.clock import rfc3339
+from backups.clock import lasting, rfc3339
 from ci.commands.backup.shown import megabytes
 
 if TYPE_CHECKING:
@@ -131,11 +131,3 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
 def _instant(instant: datetime) -> str:
     """`2026-11-23 09:00:00.123`, in UTC."""
     return instant.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
-
-
-def lasting(seconds: float) -> str:
-    """A length of time for people, in the unit that suits it."""
-    for size_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size_s:
-            return f"{seconds / size_s:.1f} {unit}"
-    return f"{max(0.0, seconds):.1f} s"

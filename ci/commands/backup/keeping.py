@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ci.commands.backup import options
-from ci.commands.backup.shown import megabytes
+from ci.commands.backup.shown import megabytes, say_rows
 
 if TYPE_CHECKING:
     from backups.keeping.prune import LogPruned
+    from backups.keeping.status import Status
 
 
 @click.command("status")
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     "--max-unrehearsed", metavar="TIME", help="How old the newest rehearsed one may be.  [default: not asked]"
 )
 @click.option("--prometheus", is_flag=True, help="Gauges for Prometheus on standard output.")
+@click.option("--health", is_flag=True, help="A health check's answer (application/health+json) on standard output.")
 @options.as_json
 def status(
     stores: tuple[str, ...],
@@ -28,6 +30,7 @@ def status(
     max_unverified: str | None,
     max_unrehearsed: str | None,
     prometheus: bool,
+    health: bool,
     as_json: bool,
 ) -> None:
     """Say whether the backups are all right, whoever forgot to make them. Exits with 1 when an alarm is on.
@@ -45,6 +48,8 @@ def status(
     from backups.keeping.schedule import duration
     from ci.commands.backup.shown import say_json
 
+    if prometheus + health + as_json > 1:
+        raise click.UsageError("Say one of --prometheus, --health and --json.")
     limits = statuses.Limits(
         duration(max_age),
         duration(max_unverified) if max_unverified else None,
@@ -57,12 +62,28 @@ def status(
         say_json({"ok": found.ok, "store": place.address, **msgspec.to_builtins(found)})
     elif prometheus:
         click.echo(statuses.prometheus(found), nl=False)
+    elif health:
+        say_json(statuses.health(found))
     else:
-        click.echo(f"{found.backups} good backups in {place.address}, the newest {found.newest or 'none'}.")
-        for alarm in found.alarms:
-            click.echo(f"ALARM {alarm.name}: {alarm.sentence}")
+        _say(found, place.address)
     if not found.ok:
         raise click.exceptions.Exit(1)
+
+
+def _say(found: Status, address: str) -> None:
+    from backups.clock import lasting
+
+    ages = {"newest": found.age_s, "verified": found.verified_age_s, "rehearsed": found.rehearsed_age_s}
+    told = [(name, "none" if age_s is None else f"{lasting(age_s)} ago") for name, age_s in ages.items()]
+    say_rows(
+        ("store", address),
+        ("good", f"{found.backups} of {found.backups + found.suspect}, {megabytes(found.stored_bytes)}"),
+        *told,
+    )
+    for alarm in found.alarms:
+        click.echo(f"ALARM {alarm.name}: {alarm.sentence}")
+    if found.ok:
+        click.echo("No alarm.")
 
 
 @click.command("prune")

@@ -138,7 +138,7 @@ def verify(
         from ci.rehearsal import Rehearsal
 
         boot = Rehearsal()
-    with shown() as progress:
+    with shown(as_json) as progress:
         outcomes = [
             look(place, backup_id, level=level, keyring=keyring, boot=boot, progress=progress) for backup_id in wanted
         ]

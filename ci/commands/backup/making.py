@@ -67,7 +67,7 @@ def run(
             known = {"made": False, "why": due.why, "next": rfc3339(due.next)}
             say_json(known) if as_json else click.echo(f"No backup is due: {due.why}.")
             return
-    with shown() as progress:
+    with shown(as_json) as progress:
         manifest = run_backup(
             engine,
             database,
@@ -154,7 +154,7 @@ def consolidate(backup: str | None, stores: tuple[str, ...], keyring: Keyring, a
     if entry is None:
         raise NoSuchBackup(f"{catalogue.address} holds no backup yet; make one with: gymkhana backup run.")
     engine = engine_named(entry.manifest.engine if entry.manifest else "sqlite")
-    with shown() as progress:
+    with shown(as_json) as progress:
         manifest = put_together(engine, place, entry.id, keyring=keyring, progress=progress)
     _say_made(manifest, place, keyring, as_json)
 

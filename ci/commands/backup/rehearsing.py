@@ -11,10 +11,7 @@ from ci.commands.backup import options
 from ci.commands.backup.shown import megabytes, say_json, say_rows, shown
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from backups.format.verification import Verification
-    from backups.keeping.catalogue import Catalogue
     from backups.keys.keyring import Keyring
     from ci.rehearsal import Rehearsal
 
@@ -53,14 +50,15 @@ def rehearse(
       gymkhana backup rehearse --if-older 7d
     """
     from backups.addresses import stores_at
+    from backups.clock import SYSTEM
     from backups.errors import KeyMissing
     from backups.keeping import catalogue as catalogues
-    from backups.keeping.schedule import duration
+    from backups.keeping.schedule import duration, rehearsed_since
     from backups.verify import verify
     from ci.rehearsal import Rehearsal
 
     store = stores_at(stores)
-    since = rehearsed_since(catalogues.read(store), duration(if_older)) if if_older else None
+    since = rehearsed_since(catalogues.read(store).entries, duration(if_older), SYSTEM.now()) if if_older else None
     if since:
         if as_json:
             say_json({"store": store.address, "rehearsed": None, "since": since})
@@ -68,24 +66,13 @@ def rehearse(
             click.echo(f"Not due: a backup was rehearsed at {since}.")
         return
     boot = Rehearsal()
-    with shown() as progress:
+    with shown(as_json) as progress:
         outcome = verify(store, backup, level=5, keyring=keyring, boot=boot, place=place, progress=progress)
     if outcome.ok and outcome.level < 5:
         raise KeyMissing(f"{outcome.backup} was not rehearsed. {' '.join(outcome.unseen)}")
     _say(outcome, boot, store.address, as_json)
     if not outcome.ok:
         raise click.exceptions.Exit(1)
-
-
-def rehearsed_since(catalogue: Catalogue, limit: timedelta) -> str:
-    """When a backup was last rehearsed, if that is not longer ago than the limit; else empty."""
-    from datetime import datetime
-
-    from backups.clock import SYSTEM
-
-    looks = [look.at for entry in catalogue.entries for look in entry.verifications if look.ok and look.level == 5]
-    newest = max(looks, default="")
-    return newest if newest and SYSTEM.now() - datetime.fromisoformat(newest) <= limit else ""
 
 
 def _say(outcome: Verification, boot: Rehearsal, store: str, as_json: bool) -> None:

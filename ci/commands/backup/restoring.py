@@ -83,7 +83,7 @@ def restore(
         return
     if plan.database.exists() and not yes:
         _confirm(plan)
-    with shown() as progress:
+    with shown(as_json) as progress:
         restoration = bring_back(
             engine, place, target, backup=backup, in_place=in_place, point=point, keyring=keyring, progress=progress
         )

@@ -90,12 +90,21 @@ def say_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
-    """Progress on stderr: a moving bar with the time left on a terminal, one line every ten seconds elsewhere."""
-    from backups.progress import Lines
+def shown(as_json: bool) -> Iterator[Progress]:
+    """Progress on stderr: a moving bar with the time left on a terminal, one line every ten seconds elsewhere.
 
+    For machines a line of JSON every second, on a terminal too.
+    """
+    from backups.progress import Lines, record
+
+    def write(line: str) -> None:
+        click.echo(line, err=True)
+
+    if as_json:
+        yield Lines(write, told=record, every_s=1.0)
+        return
     if not sys.stderr.isatty():
-        yield Lines(lambda line: click.echo(line, err=True))
+        yield Lines(write)
         return
 
     from rich.console import Console

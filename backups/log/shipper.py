@@ -23,6 +23,7 @@ from backups.keeping import catalogue as catalogues
 from backups.keys.keyring import Keyring
 from backups.log import continuity, course
 from backups.log.continuity import Broken
+from backups.log.copies import Copies
 from backups.log.course import Course
 from backups.log.tail import Tail
 from backups.sqlite.wal import FRAME_HEADER_BYTES, ShmHeader
@@ -70,6 +71,7 @@ class Shipper:
         keyring: Keyring | None = None,
         limits: Limits | None = None,
         position_of: str | None = None,
+        reopen: Callable[[], Store] | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self._database = database
@@ -88,7 +90,7 @@ class Shipper:
         self._retry_t = float("-inf")
         self._base = _Base(base, clock)
         self._figures = {"segments": 0, "log_bytes": 0, "checkpoints": 0, "generations": 0}
-        self._copies_away = store.trouble
+        self._copies = Copies(store, reopen or (lambda: store), say, clock)
         self.trouble = "It has only just begun."
 
     @property
@@ -127,6 +129,7 @@ class Shipper:
         with suppress(BackupError):
             if self._clock.monotonic() >= self._retry_t:
                 self._tend_base()
+                self._copies.tend()
         try:
             if self.trouble:
                 self._bound()
@@ -157,6 +160,7 @@ class Shipper:
     def _open(self) -> None:
         """The database is watched, and there is a generation under way."""
         if self._tail is None:
+            self._copies.begin()
             tail = Tail(self._database, position_of=self._position_of)
             self._tail = tail
         if self._course is None and not self._why:
@@ -305,9 +309,7 @@ class Shipper:
     def _well(self) -> None:
         if self._failures:
             self._say("shipping again", after=self._failures)
-        if self._store.trouble != self._copies_away:
-            self._copies_away = self._store.trouble
-            self._say("copies away", why=list(self._copies_away))
+        self._copies.tell()
         self.trouble, self._failures, self._retry_t = "", 0, float("-inf")
 
     def _abandon(self, tail: Tail) -> None:

@@ -260,6 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
             keyring=keyring,
             limits=limits,
             position_of=options.position_of,
+            reopen=lambda: addresses.stores_at(options.store, make=options.demonstration),
         )
         with lock.hold(database.with_name(f"{database.name}.watch-lock"), f"watch of {database}"):
             watch = Watch(shipper, listen(options.socket), options.interval_ms / 1000)

@@ -3,15 +3,15 @@
     create   goes to every store that answers     open, fetch   come from the first store that has the object and gives it
     list     is what any of them has              delete        wants all of them
 
-A store that fails is away from then on, for as long as this process lives: what it has missed may leave gaps in the middle
-of a backup, so no manifest is published there either. `trouble` says so; `level` brings it level once it is back. One
-store is enough to go on.
+A store that fails is away from then on: what it has missed may leave gaps in the middle of a backup, so no manifest is
+published there either. `trouble` says so. Once it is back, `level` copies what it missed, and `rejoin` counts it in again
+where a process lives for long. One store is enough to go on.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,11 +106,11 @@ class MirroredStore:
         local = [store for store in self._answering() if store.local is not None]
         return (local or self._answering())[0].scratch(purpose)
 
-    def level(self) -> tuple[str, ...]:
+    def level(self, only: Container[str] | None = None) -> tuple[str, ...]:
         """Copy to each store that answers what it lacks and another one has, manifests last; the names copied.
 
-        Under every lock. What a manifest knows and its copy does not match is not copied. Raises StoreError when a store is
-        away: it could not be brought level.
+        Under every lock. What a manifest knows and its copy does not match is not copied. `only` are the addresses of the
+        stores to copy to. Raises StoreError when one that was to be brought level is away.
         """
         copied = []
         with self.exclusive("bringing stores level"):
@@ -120,14 +120,52 @@ class MirroredStore:
                 set().union(*there.values()), key=lambda name: (name.startswith(manifests.PREFIX), name)
             ):
                 for store in self._answering():
-                    if name not in there[store.address]:
+                    if name not in there[store.address] and (only is None or store.address in only):
                         source = self._source(name, there, known)
                         if source is not None:
                             store.create(name, _content(source, name))
                             copied.append(name)
-        if self._away:
+        if any(only is None or address in only for address in self._away):
             raise StoreError(" ".join(self.trouble))
         return tuple(copied)
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """The addresses of the stores that are away."""
+        return tuple(self._away)
+
+    def set_aside_behind(self, prefix: str) -> None:
+        """A store that lacks an object below `prefix` that another one has is away: what comes next would leave a gap."""
+        there = dict(self._each(lambda store: (store.address, {one.name for one in store.list(prefix)})))
+        everything = set().union(*there.values())
+        for address, names in there.items():
+            if lacking := len(everything - names):
+                self._away[address] = f"{address} lacks {lacking} objects below {prefix} that another store has."
+
+    def rejoin(self, opened: MirroredStore, prefix: str) -> tuple[str, ...]:
+        """Count those in again that are away here and answer in `opened`; their addresses.
+
+        Each has every object below `prefix` then. For the one process that creates objects there, between two of them.
+        """
+        back = []
+        for store in opened._answering():
+            if store.address in self._away and self._catches_up(store, prefix):
+                known = {one.address: one for one in (*self._stores, store)}
+                self._stores = tuple(known[address] for address in self._addresses if address in known)
+                del self._away[store.address]
+                back.append(store.address)
+        return tuple(back)
+
+    def _catches_up(self, store: Store, prefix: str) -> bool:
+        try:
+            there = {one.name for one in store.list(prefix)}
+            for one in self.list(prefix):
+                if one.name not in there:
+                    store.create(one.name, _content(self, one.name))
+        except _AWAY as error:
+            self._away[store.address] = str(error)
+            return False
+        return True
 
     def _source(self, name: str, there: dict[str, set[str]], known: dict[str, str]) -> Store | None:
         """A store whose copy of the object is the one that its manifest knows."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from backups.format.facts import Facts, TableContent
 from backups.progress import Progress, silent
 from backups.sqlite.holders import Holder
+
+BLOCKS_GOOD: Final = 20
+"""So many blocks are kept for whoever compresses them beside the reading; memory used again is not faulted in again."""
 
 
 class Reading(Protocol):
@@ -28,8 +31,8 @@ class Reading(Protocol):
     @property
     def taken_t(self) -> float: ...
 
-    def blocks(self) -> Iterator[bytes]:
-        """The image in order, once, in blocks that are multiples of the unit.
+    def blocks(self) -> Iterator[bytes | memoryview]:
+        """The image in order, once, in blocks that are multiples of the unit; each good until `BLOCKS_GOOD` more were taken.
 
         Raises DatabaseDamaged as soon as the engine's own check has failed, or Busy when the deadline passes.
         """

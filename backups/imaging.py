@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backups.engine import Reading
+from backups.engine import BLOCKS_GOOD, Reading
 from backups.format import units
 from backups.format.chain import Table
 from backups.format.index import Index
 from backups.format.manifest import Pack
-from backups.format.packs import Writer
+from backups.format.packs import UNDER_WAY, Writer
 from backups.format.units import HASH_BYTES
 from backups.progress import Progress, silent
 
@@ -44,6 +44,7 @@ class Pace:
 
 
 UNPACED = Pace()
+assert UNDER_WAY < BLOCKS_GOOD  # A chunk spans one block at least, and is compressed where it lies.
 
 
 def store_image(
@@ -63,7 +64,10 @@ def store_image(
     for block in reading.blocks():
         found = units.hashes_of(block, unit_bytes, key)
         at = unit * HASH_BYTES
-        if known[at : at + len(found)] != found:
+        if parent is None:
+            writer.add(unit, block, unit_bytes)
+            stored += found
+        elif known[at : at + len(found)] != found:
             view = memoryview(block)
             for number in range(len(block) // unit_bytes):
                 own = found[number * HASH_BYTES : (number + 1) * HASH_BYTES]

@@ -10,7 +10,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -47,7 +47,8 @@ def hold(path: Path, purpose: str, *, shared: bool = False) -> Iterator[None]:
     finally:
         # Unlinked while still held: whoever opened the old file meanwhile sees in _acquire that it has no name any more.
         if not shared or _last(descriptor):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # Its directory may be gone, and then so is it.
+                path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
@@ -85,7 +86,7 @@ def _still_named(descriptor: int, path: Path) -> bool:
     mine = os.fstat(descriptor)
     try:
         named = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
 

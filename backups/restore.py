@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, count
@@ -161,10 +162,10 @@ class _Work:
             delta.keep(swap, chain.table, difference)
         with self.timed("swap", plan.backup):
             delta.exchange(swap, chain.table, difference)
-        with self.timed("check", plan.backup):
+        with self.timed("check", plan.backup), ThreadPoolExecutor(1, "check") as beside:
+            checked = beside.submit(self.engine.check, plan.database, facts, deep=False)
             delta.require_image(plan.database, chain.table, chain.key, plan.evidence, self.progress)
-            findings = self.engine.check(plan.database, facts, deep=False, progress=self.progress)
-            self.require_opening(plan.backup, findings)
+            self.require_opening(plan.backup, checked.result())
         with self.timed("reopen", plan.backup):
             self.require_opening(plan.backup, self.engine.reopen(plan.database, facts))
             delta.finish(swap)

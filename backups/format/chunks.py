@@ -26,7 +26,7 @@ def place_of(backup_id: str, number: int) -> str:
     return f"{backup_id}/{number}"
 
 
-def close(plain: bytes, sealer: Sealer, place: str) -> bytes:
+def close(plain: bytes | memoryview, sealer: Sealer, place: str) -> bytes:
     """The chunk as it is stored."""
     return sealer.seal(place, zstd.compress(plain, level=_LEVEL))
 

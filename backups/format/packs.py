@@ -30,7 +30,7 @@ MOST_BYTES: Final = 16 << 20
 """How large a pack becomes at most."""
 
 _THREADS = 2
-_CHUNKS_UNDER_WAY = 16
+UNDER_WAY: Final = 16
 _PACKS_UNDER_WAY = 2
 _RANGE_BYTES = 4 << 20
 """How much is fetched at once at most; what lies between two wanted chunks is never fetched."""
@@ -58,6 +58,7 @@ class Writer:
         self._index_sealer = index_sealer
         self._units = array("I")
         self._waiting: list[bytes | memoryview] = []
+        self._waiting_units = 0
         self._closing: deque[Future[bytes]] = deque()
         self._chunks: list[Chunk] = []
         self._pack: list[bytes] = []
@@ -78,12 +79,21 @@ class Writer:
         self._uploader.shutdown(cancel_futures=True)
         self._undo.close()
 
-    def add(self, unit: int, content: bytes | memoryview) -> None:
-        """Store this unit of the image, whose number is above those before."""
-        self._units.append(unit)
-        self._waiting.append(content)
-        if len(self._waiting) == chunks.UNITS:
-            self._close_chunk()
+    def add(self, unit: int, content: bytes | memoryview, unit_bytes: int | None = None) -> None:
+        """Store this unit of the image, or with `unit_bytes` all that follow it in `content`; above those before.
+
+        Whole chunks are not copied, so what they lie in must stay as it is until `UNDER_WAY` more chunks were added.
+        """
+        left = memoryview(content)
+        size = unit_bytes or len(left)
+        self._units.extend(range(unit, unit + len(left) // size))
+        while left:
+            piece = left[: (chunks.UNITS - self._waiting_units) * size]
+            self._waiting_units += len(piece) // size
+            self._waiting.append(piece if len(piece) == chunks.UNITS * size else bytes(piece))
+            left = left[len(piece) :]
+            if self._waiting_units == chunks.UNITS:
+                self._close_chunk()
 
     @property
     def stored_bytes(self) -> int:
@@ -118,8 +128,8 @@ class Writer:
     def _close_chunk(self) -> None:
         number = len(self._chunks) + len(self._closing)
         place = chunks.place_of(self._backup_id, number)
-        waiting, self._waiting = self._waiting, []
-        if len(self._closing) >= _CHUNKS_UNDER_WAY:
+        waiting, self._waiting, self._waiting_units = self._waiting, [], 0
+        if len(self._closing) >= UNDER_WAY:
             self._place_chunk()
         self._closing.append(self._compressors.submit(_closed, waiting, self._sealer, place))
 
@@ -146,8 +156,8 @@ class Writer:
         self._storing.append(self._uploader.submit(_stored, self._store, name, content))
 
 
-def _closed(units: list[bytes | memoryview], sealer: Sealer, place: str) -> bytes:
-    return chunks.close(b"".join(units), sealer, place)
+def _closed(pieces: list[bytes | memoryview], sealer: Sealer, place: str) -> bytes:
+    return chunks.close(pieces[0] if len(pieces) == 1 else b"".join(pieces), sealer, place)
 
 
 def _stored(store: Store, name: str, content: list[bytes]) -> None:
@@ -177,7 +187,7 @@ def read_chunks(
     with ThreadPoolExecutor(_THREADS, "decompress") as openers, ThreadPoolExecutor(1, "fetch") as fetcher:
         ranges = in_order(fetcher, partial(_fetched, store, manifest, table), _ranges(table, wanted), ahead=1)
         stored = (piece for pieces in ranges for piece in pieces)
-        yield from in_order(openers, partial(_opened, manifest, table, sealer), stored, _CHUNKS_UNDER_WAY)
+        yield from in_order(openers, partial(_opened, manifest, table, sealer), stored, UNDER_WAY)
 
 
 def _opened(manifest: Manifest, table: Index, sealer: Sealer, stored: tuple[int, bytes]) -> tuple[int, bytes]:

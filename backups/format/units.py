@@ -24,7 +24,7 @@ def root_of(hashes: bytes | bytearray | memoryview, key: bytes) -> str:
     return blake3(hashes, key=key).hexdigest()
 
 
-def hashes_of(block: bytes, unit_bytes: int, key: bytes) -> bytes:
+def hashes_of(block: bytes | memoryview, unit_bytes: int, key: bytes) -> bytes:
     """The hashes of the units in a block that is a multiple of the unit, one after another."""
     view = memoryview(block)
     return b"".join(

@@ -12,10 +12,12 @@ import struct
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from io import BufferedIOBase, RawIOBase
 
+from backups.engine import BLOCKS_GOOD
 from backups.errors import BackupError, Busy
 
 LENGTH = struct.Struct("<I")
@@ -26,7 +28,9 @@ _PIPE_BYTES = 1 << 20
 class Conversation:
     """A running agent. `what` begins the sentence that says that it failed."""
 
-    def __init__(self, process: subprocess.Popen[bytes], blocks: BinaryIO | None, what: str, deadline_s: float) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], blocks: RawIOBase | BufferedIOBase | None, what: str, deadline_s: float
+    ) -> None:
         self._process = process
         self._blocks = blocks
         self._what = what
@@ -55,22 +59,35 @@ class Conversation:
             raise self._ended()
         return line
 
-    def blocks(self) -> Iterator[bytes]:
-        """The blocks, until the agent says that these were all, or ends them without a word: its answer then says why."""
-        assert self._blocks is not None
-        while length := self._exactly(LENGTH.size):
+    def blocks(self) -> Iterator[memoryview]:
+        """The blocks, until the agent says that these were all, or ends them without a word: its answer then says why.
+
+        A block is good until `BLOCKS_GOOD` more were asked for.
+        """
+        length = bytearray(LENGTH.size)
+        buffers: deque[bytearray] = deque()
+        while self._fill(memoryview(length)):
             (size_bytes,) = LENGTH.unpack(length)
             if size_bytes == 0:
                 return
-            if not (block := self._exactly(size_bytes)):
+            buffer = buffers.popleft() if len(buffers) > BLOCKS_GOOD else bytearray()
+            if len(buffer) < size_bytes:
+                buffer = bytearray(size_bytes)
+            buffers.append(buffer)
+            block = memoryview(buffer)[:size_bytes]
+            if not self._fill(block):
                 return
             yield block
 
-    def _exactly(self, size_bytes: int) -> bytes:
-        """So many bytes, none when the pipe ends before."""
+    def _fill(self, into: memoryview) -> bool:
+        """Whether so many bytes came before the pipe ended."""
         assert self._blocks is not None
-        content = self._blocks.read(size_bytes)
-        return content if len(content) == size_bytes else b""
+        while into:
+            count = self._blocks.readinto(into)
+            if not count:
+                return False
+            into = into[count:]
+        return True
 
     def _ended(self) -> BackupError:
         code = self._process.wait()
@@ -83,7 +100,7 @@ class Conversation:
 def talk(module: str, request: Callable[[int], bytes], what: str, deadline_s: float) -> Iterator[Conversation]:
     """Start the module as an agent, and ask it what `request` makes of the number of its pipe for blocks."""
     receiving, sending = os.pipe()
-    with open(receiving, "rb") as blocks:  # noqa: PTH123 - it is a descriptor
+    with open(receiving, "rb", buffering=0) as blocks:  # noqa: PTH123 - it is a descriptor
         with contextlib.suppress(PermissionError):  # Somebody without privileges may have all the pipes he is allowed.
             fcntl.fcntl(sending, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:

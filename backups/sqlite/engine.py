@@ -125,7 +125,7 @@ class SqliteReading:
         self._whole = False
         self._facts: Facts | None = None
 
-    def blocks(self) -> Iterator[bytes]:
+    def blocks(self) -> Iterator[memoryview]:
         done_bytes, total_bytes = 0, self.units * self.unit_bytes
         for block in self._agent.blocks():
             yield block

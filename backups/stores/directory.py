@@ -11,11 +11,14 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from backups import disk, lock, staging
 from backups.errors import NameTaken, ObjectMissing, StoreError, StoreUnusable
 from backups.stores.store import Store, StoredObject, checked_name
+
+_SYNC_BYTES: Final = 1 << 20
+"""So much is made durable at a time: others who wait for the same disk wait for one of these, and not for a whole object."""
 
 
 class DirectoryStore:
@@ -113,8 +116,13 @@ class DirectoryStore:
         return self._root / checked_name(name)
 
     def _write(self, staged: Path, chunks: Iterable[bytes]) -> int:
+        size_bytes = synced_bytes = 0
         with staged.open("xb") as file:
-            size_bytes = sum(file.write(chunk) for chunk in chunks)
+            for chunk in chunks:
+                size_bytes += file.write(chunk)
+                if size_bytes - synced_bytes >= _SYNC_BYTES:
+                    disk.sync(file)
+                    synced_bytes = size_bytes
             disk.sync(file)
         return size_bytes
 

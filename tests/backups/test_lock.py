@@ -75,3 +75,13 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"The lock .* cannot be taken: No such file or directory"):
         with lock.hold(tmp_path / "none" / "lock", "work"):
             pass
+
+
+def test_a_directory_that_goes_away_under_a_lock_is_no_error_of_the_holder(tmp_path: Path) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    with lock.hold(place / ".lock", "test"):
+        place.rename(tmp_path / "elsewhere")
+        place.touch()
+    with pytest.raises(StoreError, match="cannot be taken"), lock.hold(place / ".lock", "test"):
+        pass

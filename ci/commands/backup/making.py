@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +17,23 @@ if TYPE_CHECKING:
     from backups.stores.store import Store
 
 
+@contextmanager
+def _giving_way(wanted: bool) -> Iterator[None]:
+    """With the lowest priority for the block, threads and processes begun in it included."""
+    import os
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    if wanted:
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
+    try:
+        yield
+    finally:
+        with suppress(
+            PermissionError
+        ):  # Only root may go back up; by then all that is left to do is to say what was done.
+            os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
 @click.command("run")
 @options.database
 @options.stores
@@ -26,7 +45,7 @@ if TYPE_CHECKING:
     help="All of it, or what changed since the newest good backup; auto does the second where it can.",
 )
 @click.option("--if-due", metavar="CRON", help="Only when none was made since this came up (UTC): 0 2 * * *.")
-@click.option("--pace", type=click.FloatRange(1), metavar="MB/S", help="Read no faster than this.  [default: unpaced]")
+@click.option("--pace", type=click.FloatRange(1), metavar="MB/S", help="Read no faster, and give way to others.")
 @click.option("--demo", is_flag=True, envvar="GYM_STORE_DEMO", help="Allow a store on the database's own disk.")
 @options.position
 @options.sealing
@@ -67,7 +86,7 @@ def run(
             known = {"made": False, "why": due.why, "next": rfc3339(due.next)}
             say_json(known) if as_json else click.echo(f"No backup is due: {due.why}.")
             return
-    with shown(as_json) as progress:
+    with _giving_way(pace is not None), shown(as_json) as progress:
         manifest = run_backup(
             engine,
             database,

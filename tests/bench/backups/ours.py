@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +22,18 @@ class Stored:
     stored_bytes: int
 
 
-def full(database: Path, store: Path, pace: int | None = None) -> Stored:
-    """A full backup into the directory store, at most `pace` bytes a second."""
+def full(database: Path, store: Path) -> Stored:
+    """A full backup into the directory store."""
     engine, there = engine_for(str(database)), store_at(str(store), make=True)
-    return _stored(run_backup(engine, str(database), there, kind="full", pace=pace, demonstration=True))
+    return _stored(run_backup(engine, str(database), there, kind="full", demonstration=True))
+
+
+def paced(database: Path, store: Path, mb_s: float) -> None:
+    """The same as an operator runs it beside a service: a process of its own, at most so many MB a second."""
+    words = ["backup", "run", "--database", str(database), "--store", str(store), "--kind", "full", "--demo"]
+    subprocess.run(
+        [sys.executable, "-m", "ci.cli", *words, "--pace", f"{mb_s:g}", "--json"], check=True, capture_output=True
+    )
 
 
 def incremental(database: Path, store: Path) -> Stored:

@@ -33,7 +33,8 @@ def store_at(address: str, *, make: bool = False) -> Store:
     """The store at that address; `make` lets the first write make a directory. Raises StoreUnusable.
 
     A directory's path, `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=us-east-1`, `gs://bucket/prefix`,
-    `az://container/prefix`. Credentials are the environment's (AWS_ACCESS_KEY_ID and its like), never a part of the address.
+    `az://container/prefix`, `sftp://user@host:port/path?key=FILE&known_hosts=FILE`. Credentials are the environment's
+    (AWS_ACCESS_KEY_ID and its like), never a part of the address.
     """
     scheme = address.partition("://")[0]
     if "://" not in address:
@@ -43,7 +44,17 @@ def store_at(address: str, *, make: bool = False) -> Store:
         from backups.stores.objects import ObjectStore
 
         return ObjectStore(address, bucket_at(address))
-    raise StoreUnusable(f"Stores like {scheme}:// are not known; a directory, s3://, gs:// and az:// are.")
+    if scheme == "sftp":
+        return _sftp_store(address)
+    raise StoreUnusable(f"Stores like {scheme}:// are not known; a directory, s3://, gs://, az:// and sftp:// are.")
+
+
+def _sftp_store(address: str) -> Store:
+    try:
+        from backups.stores.sftp import SftpStore
+    except ModuleNotFoundError as error:
+        raise StoreUnusable("Stores like sftp:// want the extra sftp: pip install 'gymkhana[sftp]'.") from error
+    return SftpStore(address)
 
 
 def stores_at(addresses: Sequence[str], *, make: bool = False) -> Store:

@@ -1,4 +1,4 @@
-"""What more than one folder of tests uses: an S3 server, started once for each process that runs tests.
+"""What more than one folder of tests uses: an S3 server and SFTP servers, started once for each process that runs tests.
 
 Ctrl-C means something to every process that a test starts, also where the tests themselves run in the background of a
 shell, which ignores it and would hand that down.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from tests.backups.cloud import Cloud, cloud
+from tests.backups.sftp_server import KINDS, SftpServer, sftp_server
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,3 +24,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A real S3 server. A test that kills it starts it again."""
     with cloud(tmp_path_factory.mktemp("s3")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def sftp_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SftpServer]]:
+    """A real SFTP server of each kind that there is here. A test that kills one starts it again."""
+    with ExitStack() as running:
+        yield {kind: running.enter_context(sftp_server(tmp_path_factory.mktemp("sftp"), kind)) for kind in KINDS}

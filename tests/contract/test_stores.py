@@ -11,13 +11,19 @@ from backups.errors import Locked, NameTaken, ObjectMissing, StoreError
 from backups.stores import store as stores
 from backups.stores.directory import DirectoryStore
 from backups.stores.mirrored import MirroredStore
+from backups.stores.sftp import SftpStore
 from backups.stores.store import Store, StoredObject
 from tests.backups.cloud import Cloud
 from tests.backups.memory_store import MemoryStore
+from tests.backups.sftp_server import KINDS
+
+ELSEWHERE = [pytest.param(kind, marks=pytest.mark.processes) for kind in ("s3", *KINDS)]
 
 
-@pytest.fixture(params=["directory", "memory", "mirrored", pytest.param("s3", marks=pytest.mark.processes)])
+@pytest.fixture(params=["directory", "memory", "mirrored", *ELSEWHERE])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param in KINDS:
+        return SftpStore(request.getfixturevalue("sftp_servers")[request.param].address())
     if request.param == "s3":
         cloud: Cloud = request.getfixturevalue("s3")
         return cloud.store()

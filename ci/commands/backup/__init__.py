@@ -31,6 +31,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "keeping",
         "Delete what no rule keeps, marked first and deleted later.",
     ),
+    "schedule": ("exporting", "Have backups made by systemd, cron or Kubernetes."),
     "resync": ("keeping", "Copy to each store what it lacks and another one has, as after a store was away."),
     "pin": ("keeping", "Keep a backup whatever the rules say, or stop keeping it."),
     "keygen": ("keys", "Make an age identity: the key that opens backups, and the recipient that seals them."),

@@ -37,10 +37,10 @@ CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build di
 MADE := var/runs var/bench
 
 .PHONY: help setup setup-k6 fmt check types test soak bench bench-backups doctor serve migrate load backup verify restore chaos demo \
-	drill report summary clean
+	drill drill-backups report summary clean
 
 help: ## List the targets and the variables
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  DB=URL        database of serve, migrate, backup and restore (sqlite:///var/gym.db)"
 	@echo "  USERS=N       concurrent users of load, drill, demo and chaos"
@@ -131,6 +131,9 @@ demo: $(load_tool) ## 100 users, one crash, one restore; under a minute
 
 drill: $(load_tool) ## 1000 users, all five drills, the verdict on each; under six minutes
 	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),all) $(users) $(seed) $(tool)
+
+drill-backups: $(load_tool) ## Six drills about the backups themselves, with 100 users; under three minutes
+	$(own_stand)$(GYMKHANA) drill run backups --quick --users $(or $(USERS),100) $(seed) $(tool)
 
 summary: ## Print the newest run's summary in Markdown
 	@cat var/runs/latest/summary.md

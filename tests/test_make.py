@@ -15,7 +15,7 @@ TARGETS = sorted(set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE)))
 PROMISED = {
     *("setup", "fmt", "check", "types", "test", "bench"),
     *("serve", "migrate", "load", "backup", "verify", "restore"),
-    *("chaos", "demo", "drill", "report", "clean"),
+    *("chaos", "demo", "drill", "drill-backups", "report", "clean"),
 }
 
 
@@ -58,6 +58,7 @@ def test_make_knows_what_each_target_would_do(target: str, place: Path) -> None:
     ("words", "command"),
     [
         (["drill"], "gymkhana drill run all"),
+        (["drill-backups"], "gymkhana drill run backups --quick --users 100"),
         (["drill", "USERS=20", "SEED=3", "ONLY=crash"], "gymkhana drill run crash --users 20 --seed 3"),
         (["chaos", "TOOL=k6"], "gymkhana drill run crash broken-transactions --quick --users 100 --tool k6"),
         (["demo"], "gymkhana drill run crash lost-database --quick --users 100"),
@@ -141,7 +142,7 @@ WORKFLOW = (ROOT / ".github" / "workflows" / "reliability.yml").read_text(encodi
 def test_every_step_of_the_pipeline_is_a_target() -> None:
     steps = re.findall(r"^ +(?:- )?run: (.*)$", WORKFLOW, re.MULTILINE)
     assert [step.split()[:2] for step in steps] == [
-        ["make", target] for target in ("setup-k6", "doctor", "check", "test", "drill", "summary")
+        ["make", target] for target in ("setup-k6", "doctor", "check", "test", "drill", "drill-backups", "summary")
     ]
     assert {step.split()[1] for step in steps} <= set(TARGETS)
 
@@ -160,16 +161,20 @@ def pipeline(place: Path) -> Path:
     (place / "bin").mkdir()
     script = place / ".ci" / "run"
     script.write_text((ROOT / ".ci" / "run").read_text(encoding="utf-8"), encoding="utf-8")
-    chromium = place / "bin" / "chromium"
-    chromium.write_text("#!/bin/sh\n", encoding="utf-8")
-    for file in (script, chromium):
+    programs = [place / "bin" / name for name in ("chromium", "sshd", "systemd-analyze")]
+    for program in programs:
+        program.write_text("#!/bin/sh\n", encoding="utf-8")
+    for file in (script, *programs):
         file.chmod(0o755)
-    (place / "Makefile").write_text("check test drill:\n\t@echo ran $@; cat; test $@ != '$(BREAK)'\n", encoding="utf-8")
+    (place / "Makefile").write_text(
+        "check test drill drill-backups:\n\t@echo ran $@; cat; test $@ != '$(BREAK)'\n", encoding="utf-8"
+    )
     return script
 
 
 @pytest.mark.parametrize(
-    ("broken", "ran"), [("", ["check", "test", "drill"]), ("test", ["check", "test"]), ("check", ["check"])]
+    ("broken", "ran"),
+    [("", ["check", "test", "drill", "drill-backups"]), ("test", ["check", "test"]), ("check", ["check"])],
 )
 def test_the_pipeline_script_runs_all_of_it_and_stops_at_the_first_failure(
     broken: str, ran: list[str], pipeline: Path

@@ -30,7 +30,8 @@ users := $(if $(USERS),--users $(USERS))
 size := $(if $(SIZE_MB),--size-mb $(SIZE_MB)) $(if $(ROUNDS),--rounds $(ROUNDS))
 tool := $(if $(TOOL),--tool $(TOOL))
 load_tool := $(if $(filter k6,$(TOOL)),$(SETUP_K6),$(SETUP))
-own_stand = $(if $(DB),$(error $@ makes a database of its own; DB= is for serve, migrate, backup and restore))
+on = $(if $(filter postgres,$(DB)),--database postgres)
+own_stand = $(if $(filter-out postgres,$(DB)),$(error $@ makes a database of its own: DB=postgres, or none; an address is for serve, migrate, backup and restore))
 
 busy := $(wildcard var/runs/*/leases/*.json)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
@@ -43,6 +44,7 @@ help: ## List the targets and the variables
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  DB=URL        database of serve, migrate, backup and restore (sqlite:///var/gym.db)"
+	@echo "  DB=postgres   drill and chaos on a PostgreSQL server of their own, instead of SQLite"
 	@echo "  USERS=N       concurrent users of load, drill, demo and chaos"
 	@echo "  SEED=N        repeats every random choice of load, drill, demo and chaos"
 	@echo "  TOOL=k6       load tool, instead of locust"
@@ -124,13 +126,13 @@ restore: $(SETUP) ## Put the database back from the newest good backup; asks fir
 	$(GYMKHANA) backup restore $(database) $(if $(ONLY),--backup $(ONLY))
 
 chaos: $(load_tool) ## Two quick drills without a restore: a killed service, broken transactions
-	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),crash broken-transactions) --quick --users $(or $(USERS),100) $(seed) $(tool)
+	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),crash broken-transactions) $(on) --quick --users $(or $(USERS),100) $(seed) $(tool)
 
 demo: $(load_tool) ## 100 users, one crash, one restore; under a minute
 	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),crash lost-database) --quick --users $(or $(USERS),100) $(seed) $(tool)
 
 drill: $(load_tool) ## 1000 users, all five drills, the verdict on each; under six minutes
-	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),all) $(users) $(seed) $(tool)
+	$(own_stand)$(GYMKHANA) drill run $(or $(ONLY),all) $(on) $(users) $(seed) $(tool)
 
 drill-backups: $(load_tool) ## Six drills about the backups themselves, with 100 users; under three minutes
 	$(own_stand)$(GYMKHANA) drill run backups --quick --users $(or $(USERS),100) $(seed) $(tool)

@@ -37,6 +37,12 @@ FAULTS: Mapping[str, str] = {
     "corrupt-database": "chaos.files:CorruptDatabase",
     "corrupt-wal": "chaos.files:CorruptWal",
     "delete-database": "chaos.files:DeleteDatabase",
+    "terminate-backends": "chaos.postgres:TerminateBackends",
+    "cancel-statements": "chaos.postgres:CancelStatements",
+    "hold-table-lock": "chaos.postgres:HoldTableLock",
+    "exhaust-connections": "chaos.postgres:ExhaustConnections",
+    "idle-in-transaction": "chaos.postgres:IdleInTransaction",
+    "deadlock-pairs": "chaos.postgres:DeadlockPairs",
     "corrupt-newest-backup": "chaos.backup_store:CorruptNewestBackup",
     "delete-store": "chaos.backup_store:DeleteStore",
 }

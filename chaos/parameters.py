@@ -16,7 +16,9 @@ Seed = Annotated[int, Meta(description="Repeats every random choice.")]
 Seconds = Annotated[float, Meta(gt=0, le=86_400, description="How long it lasts at most.")]
 Rate = Annotated[float, Meta(gt=0, le=1, description="The share of operations that fail.")]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
-Companion = Annotated[Literal["scheduler", "object-store"], Meta(description="Which process beside the service.")]
+Companion = Annotated[
+    Literal["scheduler", "object-store", "postgres"], Meta(description="Which process beside the service.")
+]
 PutItBack = Annotated[bool, Meta(description="Put the originals back on leaving, instead of leaving it to a restore.")]
 
 F = TypeVar("F")

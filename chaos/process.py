@@ -69,7 +69,7 @@ class KillCompanion:
     """A process that works for the service without being part of it dies, and nobody is told."""
 
     name: ClassVar[str] = "kill-companion"
-    summary: ClassVar[str] = "A process beside the service (its backup scheduler, its object store) gets SIGKILL."
+    summary: ClassVar[str] = "A process beside the service (scheduler, object store, database server) gets SIGKILL."
     healing: ClassVar[Healing] = "by starting it again"
 
     companion: Companion = "scheduler"

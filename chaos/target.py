@@ -20,7 +20,8 @@ class Target:
     """A marked directory and the places in it that faults know. Making one raises NotTarget unless it is marked.
 
     `runtime` is where the service publishes its processes, `failpoints` where it looks for armed failpoints (None when it
-    has none), `leases` where undo leases are kept, `store` a directory store of backups, None when there is none.
+    has none), `leases` where undo leases are kept, `store` a directory store of backups, None when there is none. `server`
+    is the directory of a PostgreSQL cluster and of the file that says how to reach it; None when the database is SQLite's.
     """
 
     directory: Path
@@ -29,6 +30,7 @@ class Target:
     runtime: Path
     failpoints: Path | None
     leases: Path
+    server: Path | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):  # undo leases outlive the working directory that relative paths start from
@@ -40,7 +42,7 @@ class Target:
                 f"touch {self.directory / MARKER}"
             )
         root = self.directory.resolve()
-        for path in (self.database, self.store, self.runtime, self.failpoints, self.leases):
+        for path in (self.database, self.store, self.runtime, self.failpoints, self.leases, self.server):
             if path is not None and not path.resolve().is_relative_to(root):
                 raise NotTarget(f"{path} lies outside {self.directory}, and faults touch only what lies in the target.")
 
@@ -63,6 +65,7 @@ class Target:
             runtime=runtime or database.with_suffix(".runtime"),
             failpoints=failpoints or _first(directory / "failpoints"),
             leases=directory / "leases",
+            server=_first(directory / "pg"),
         )
 
     def processes(self, *needed: str) -> dict[str, Identity]:

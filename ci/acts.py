@@ -74,9 +74,20 @@ def bring_level(guard: Guard, journal: Journal) -> None:
                  held=len(here & there), missing=missing)  # fmt: skip
 
 
+def start_server(guard: Guard, journal: Journal) -> None:
+    """The database server is started where it died, and recovers by itself."""
+    cluster = guard.stand.cluster
+    assert cluster is not None
+    began = time.monotonic()
+    cluster.start(guard.stand.companions)
+    seconds = time.monotonic() - began
+    journal.emit("server.ready", f"The database server takes connections again after {seconds:.1f} s.", seconds=seconds)
+
+
 ACTS: Mapping[str, Callable[[Guard, Journal], None]] = {
     "try-wrong-key": try_wrong_key,
     "await-alarm": await_alarm,
+    "start-server": start_server,
     "back-up-without": back_up_without,
     "bring-level": bring_level,
 }

@@ -26,7 +26,8 @@ from chaos import fault as faults_there_are
 from chaos.fault import Fault
 from ci import environment, survey
 from ci.acts import ACTS
-from ci.drills import Blow, Drill, Pace
+from ci.cluster import Cluster
+from ci.drills import Blow, Database, Drill, Pace
 from ci.journal import Event, Journal
 from ci.loopback import HOST
 from ci.probe import Canary
@@ -39,6 +40,8 @@ from loadtests.tools import RunningLoad, load_tool
 CANARY_STEADY = 20
 """Probes in a row that must have been verified before the service counts as recovered: one second of them."""
 NOTICE_TIMEOUT_S = 20.0
+BASELINE_ENDS_S = 1.0
+"""From the end of the baseline to whatever comes next: the requests that began in it end before that."""
 RECOVERY_TIMEOUT_S = 60.0
 QUIESCE_TIMEOUT_S = 15.0
 
@@ -54,6 +57,7 @@ class Order:
     scenario: Path
     tool: str = "locust"
     service: Sequence[str] = SUPERVISOR
+    database: Database = "sqlite"
 
 
 class Rehearsal:
@@ -63,7 +67,8 @@ class Rehearsal:
         self.order = order
         self.directory = order.runs / new_run_id(order.drill.name, time.time())
         self.directory.mkdir(parents=True)
-        self.stand = Stand(self.directory, service=order.service)
+        cluster = Cluster(self.directory / "pg") if order.database == "postgres" else None
+        self.stand = Stand(self.directory, service=order.service, cluster=cluster)
         self.guard = Guard(self.stand, order.drill.protection)
         self.journal = Journal(self.directory / "events.jsonl", listener)
 
@@ -102,6 +107,7 @@ class Rehearsal:
         order = self.order
         command = [
             "gymkhana", "drill", "run", order.drill.name, "--users", str(order.pace.users), "--seed", str(order.seed),
+            *(["--database", order.database] if order.database != "sqlite" else []),
         ]  # fmt: skip
         settings = {
             "id": self.directory.name,
@@ -110,6 +116,7 @@ class Rehearsal:
             "response": order.drill.response,
             "seed": order.seed,
             "tool": order.tool,
+            "database": order.database,
             "users": order.pace.users,
             "pace": asdict(order.pace),
             "scenario": str(order.scenario.absolute()),
@@ -175,6 +182,7 @@ class Rehearsal:
         self.journal.emit("baseline.begin", "The baseline is being taken.")
         time.sleep(self.order.pace.baseline_s)
         self.journal.emit("baseline.end", "The baseline is taken.")
+        time.sleep(BASELINE_ENDS_S)
 
     def _back_up(self) -> None:
         for _ in range(self.order.drill.backups):
@@ -278,7 +286,7 @@ class Rehearsal:
 
     def _check(self) -> None:
         try:
-            survived = survey.survey(self.stand.database, self.stand.run, self.directory)
+            survived = survey.survey(self.stand.database_url, self.stand.run, self.directory)
         except DBAPIError as error:
             self.journal.emit("survey.failed", f"The database could not be read: {error.orig}.")
             return

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Response = Literal["none", "restart", "restore"]
 """What the operator does once the fault is noticed: wait for it to end, start the service again, or restore a backup."""
+
+
+Database = Literal["sqlite", "postgres"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,30 @@ DRILLS: Mapping[str, Drill] = {
 }
 """What `all` runs: the five disasters that need nothing but the database and a directory."""
 
+ON_POSTGRES: Mapping[str, Drill] = {
+    drill.name: drill
+    for drill in (
+        dataclasses.replace(DRILLS["crash"], backups=0),
+        dataclasses.replace(DRILLS["broken-transactions"], backups=0),
+        Drill(
+            "terminate-connections",
+            "Database connections of the service are ended by the server, five a second.",
+            (Blow("terminate-backends", {"per_second": 5.0, "seconds": 12.0}, hold_s=12.0),),
+            "none",
+            backups=0,
+        ),
+        Drill(
+            "server-crash",
+            "The database server is killed under load and started again; the service goes on by itself.",
+            (Blow("kill-companion", {"companion": "postgres"}),),
+            "none",
+            backups=0,
+            acts=("start-server",),
+        ),
+    )
+}
+"""What `all` runs on PostgreSQL."""
+
 OF_BACKUPS: Mapping[str, Drill] = {
     drill.name: drill
     for drill in (
@@ -167,4 +195,4 @@ OF_BACKUPS: Mapping[str, Drill] = {
 }
 """What `backups` runs: the disasters that the backups themselves are asked about."""
 
-EVERY: Mapping[str, Drill] = {**DRILLS, **OF_BACKUPS}
+EVERY: Mapping[str, Drill] = {**ON_POSTGRES, **DRILLS, **OF_BACKUPS}

@@ -41,6 +41,8 @@ class Goals:
 GOALS: Mapping[str, Goals] = {
     "crash": Goals(),
     "broken-transactions": Goals(rolls_back=True),
+    "terminate-connections": Goals(),
+    "server-crash": Goals(),
     "corrupt-database": Goals(),
     "lost-database": Goals(),
     "corrupt-newest-backup": Goals(refuses_newest=True),

@@ -1,6 +1,7 @@
 """One disposable stand: a database, a store, a service and its users, everything under one run directory.
 
-    <run>/db/gym.db      the database, and beside it the service's runtime directory
+    <run>/db/gym.db      the SQLite database; <run>/db/gym.runtime/ is where the service's processes meet
+    <run>/pg/            the PostgreSQL cluster, when the service is served from one
     <run>/store/         backups; on the same disk, which only a demonstration may do
     <run>/failpoints/    where failpoints are armed
     <run>/leases/        what must be undone or ended when the runner is killed
@@ -30,6 +31,7 @@ import msgspec
 
 from chaos.lease import Lease, Leases
 from chaos.target import MARKER, Target
+from ci.cluster import Cluster
 from ci.companions import Companions
 from ci.loopback import HOST, free_ports
 from system.supervisor import start_time
@@ -53,6 +55,7 @@ class Stand:
     service: Sequence[str] = SUPERVISOR
     environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
+    cluster: Cluster | None = None
     _serving: subprocess.Popen[bytes] | None = None
     _leases: list[Lease] = field(default_factory=list)
     _companions: Companions | None = None
@@ -108,6 +111,7 @@ class Stand:
             runtime=self.runtime,
             failpoints=self.failpoints,
             leases=self.directory / "leases",
+            server=self.cluster.directory if self.cluster else None,
         )
 
     def build(self, *, users: int, tournaments: int, matches: int, seed: int) -> None:
@@ -115,6 +119,8 @@ class Stand:
         for name in ("db", "store", "failpoints", "leases", "logs"):
             (self.directory / name).mkdir(parents=True)
         (self.directory / MARKER).write_text("Made by gymkhana; faults may break what is in here.\n", "utf-8")
+        if self.cluster is not None:
+            self.cluster.build(self.companions)
         self.run_tool("migrate", "up", "--database", self.database_url)
         self.run_tool(
             "seed", "--database", self.database_url, "--users", str(users), "--tournaments", str(tournaments),
@@ -124,7 +130,7 @@ class Stand:
     @property
     def database_url(self) -> str:
         """The database as the service's configuration names it."""
-        return f"sqlite:///{self.database}"
+        return self.cluster.url if self.cluster else f"sqlite:///{self.database}"
 
     @property
     def run(self) -> str:
@@ -256,6 +262,8 @@ def standing(stand: Stand) -> Iterator[Stand]:
             stand.kill()
         if stand._companions is not None:
             stand._companions.close()
+        if stand.cluster is not None:
+            stand.cluster.close()
         for lease in stand._leases:
             lease.close()
 

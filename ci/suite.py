@@ -14,7 +14,7 @@ import msgspec
 
 from ci import junit, report, summary, verdict
 from ci.drill import Order, Rehearsal
-from ci.drills import DRILLS, EVERY, OF_BACKUPS, Drill, Pace
+from ci.drills import DRILLS, EVERY, OF_BACKUPS, ON_POSTGRES, Database, Drill, Pace
 from ci.live import Live
 from ci.record import Run
 from ci.record import read as read_record
@@ -23,8 +23,8 @@ from ci.stand import new_run_id
 OVERHEAD_S = 22.0
 """What a drill takes beside its stretches: set-up, recovery, quiescing, judging. For the estimate alone."""
 
-GROUPS = {"all": DRILLS, "backups": OF_BACKUPS}
-"""Names that stand for several drills."""
+GROUPS = {"sqlite": {"all": DRILLS, "backups": OF_BACKUPS}, "postgres": {"all": ON_POSTGRES}}
+"""Names that stand for several drills, on each database."""
 
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 3}
 
@@ -45,6 +45,7 @@ class Suite:
     runs: Path
     scenario: Path
     tool: str
+    database: Database = "sqlite"
 
     def plan(self) -> str:
         """What `run` would do, for people; nothing is touched."""
@@ -67,7 +68,7 @@ class Suite:
         began = time.time()
         runs = []
         for drill in self.drills:
-            order = Order(drill, self.pace, self.seed, self.runs, self.scenario, self.tool)
+            order = Order(drill, self.pace, self.seed, self.runs, self.scenario, self.tool, database=self.database)
             with Live(sys.stderr, drill.name, self.expected_s(drill)) as live:
                 directory = Rehearsal(order, live.show).run()
                 judged = judge(directory)
@@ -117,17 +118,21 @@ def exit_code(runs: Sequence[Run]) -> int:
     return 1 if 1 in codes else max(codes)
 
 
-def chosen(names: Sequence[str]) -> list[Drill]:
+def chosen(names: Sequence[str], database: Database = "sqlite") -> list[Drill]:
     """The drills by these names, or those of the groups of these names. Raises UnknownDrill with the nearest name."""
+    groups = GROUPS[database]
+    every = {name: drill for group in groups.values() for name, drill in group.items()}
     wanted: list[Drill] = []
     for name in names:
-        if name in GROUPS:
-            wanted += GROUPS[name].values()
+        if name in groups:
+            wanted += groups[name].values()
+        elif name in every:
+            wanted.append(every[name])
         elif name in EVERY:
-            wanted.append(EVERY[name])
+            raise UnknownDrill(f"The drill {name} does not run on {database}; there are {', '.join(every)}.")
         else:
-            near = difflib.get_close_matches(name, [*EVERY, *GROUPS], 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(EVERY)}; and {' and '.join(GROUPS)}."
+            near = difflib.get_close_matches(name, [*every, *groups], 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(every)}; and {' and '.join(groups)}."
             raise UnknownDrill(f"There is no drill {name}; {hint}")
     return wanted
 

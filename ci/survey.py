@@ -15,12 +15,12 @@ from system.audit import facts
 from system.database import engine_for
 
 
-def survey(database: Path, run: str, directory: Path) -> int:
+def survey(url: str, run: str, directory: Path) -> int:
     """Writes `survivors.jsonl` and `state.json` of `run` into `directory`; returns how many operations survived.
 
     The service must be stopped or quiet. Raises `sqlalchemy.exc.DBAPIError` when the database cannot be read.
     """
-    engine = engine_for(f"sqlite:///{database}", pooled=False)
+    engine = engine_for(url, pooled=False)
     with engine.connect() as connection, Session(bind=connection) as session:
         lines = [msgspec.json.encode(survivor) for survivor in operations_service.survivors(session, run)]
         state = facts(session)

@@ -1,9 +1,9 @@
 """Moving a database along the line of revisions: each is one transaction, begun before anybody looks where it stands.
 
-    BEGIN IMMEDIATE -> which revision? -> the next one's statements -> foreign key check -> COMMIT
+    begin, alone -> which revision? -> the next one's statements -> foreign key check (SQLite) -> commit
 
-A process killed anywhere in between leaves the database at the revision before; a second migrator waits at the BEGIN and
-then finds nothing left to do.
+Alone is who begins IMMEDIATE on SQLite, and on PostgreSQL who has the advisory lock. A process killed anywhere in between
+leaves the database at the revision before; a second migrator waits at the beginning and then finds nothing left to do.
 """
 
 from __future__ import annotations
@@ -17,18 +17,22 @@ from typing import Any
 import pysqlite3.dbapi2 as sqlite
 from alembic import command
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, event, inspect, make_url
+from sqlalchemy import Connection, Engine, event, func, inspect, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from migrations.differences import differences
 from migrations.errors import DatabaseBusy, MigrationError, NotADatabase, NotOurs, RevisionFailed
 from migrations.line import BASE, HEAD, Revision, configuration, line, place, target, way_down, way_up
-from system import database
-from system.database import engine_for, sqlite_path
+from system import database, sqlstate
+from system.database import Limits, engine_for, is_sqlite, shown, sqlite_path
 from system.models import metadata
 
 VERSION_TABLE = "alembic_version"
+ADVISORY_LOCK = 0x67796D6B68616E61
+"""PostgreSQL's lock of whoever migrates: eight bytes that spell the project's name."""
+LOCK_TIMEOUT_MS = 5_000
+"""PostgreSQL: how long a statement waits for a table. Whoever waits for one holds up all who come after."""
 
 Told = Callable[[Revision], None]
 
@@ -112,6 +116,8 @@ def _move(
     done: list[Revision] = []
     while True:
         with _opened(url, writer=True) as connection, connection.begin():
+            if not is_sqlite(url):
+                connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
             rest = way(_found(url, connection))
             if not rest:
                 return tuple(done)
@@ -127,7 +133,7 @@ def _carry_out(url: str, connection: Connection, revision: Revision, act: Callab
         act(config, to)
     except DBAPIError as error:
         raise RevisionFailed(
-            f"Revision {revision.id} ({revision.title}) failed on {_name(url)}: {error.orig}. Nothing of it was kept."
+            f"Revision {revision.id} ({revision.title}) failed on {shown(url)}: {error.orig}. Nothing of it was kept."
         ) from error
     if connection.dialect.name != "sqlite":
         return
@@ -135,7 +141,7 @@ def _carry_out(url: str, connection: Connection, revision: Revision, act: Callab
     if torn:
         table, row, parent, _ = torn[0]
         raise RevisionFailed(
-            f"Revision {revision.id} ({revision.title}) would leave {len(torn)} rows of {_name(url)} pointing to nothing "
+            f"Revision {revision.id} ({revision.title}) would leave {len(torn)} rows of {shown(url)} pointing to nothing "
             f"(row {row} of {table}, to {parent}). Nothing of it was kept."
         )
 
@@ -145,7 +151,7 @@ def _found(url: str, connection: Connection) -> str | None:
     tables = set(inspect(connection).get_table_names()) - {VERSION_TABLE}
     if not found and tables:
         raise NotOurs(
-            f"{_name(url)} holds tables ({', '.join(sorted(tables)[:3])}) and no revision: it is not a database of this "
+            f"{shown(url)} holds tables ({', '.join(sorted(tables)[:3])}) and no revision: it is not a database of this "
             "service, or was not made by `gymkhana migrate`; name another."
         )
     return found[0] if found else None
@@ -153,9 +159,9 @@ def _found(url: str, connection: Connection) -> str | None:
 
 @contextmanager
 def _opened(url: str, *, writer: bool = False) -> Iterator[Connection]:
-    """A connection of its own. A writer's transactions begin IMMEDIATE, and its foreign keys are checked at the end only:
-    a table that is rebuilt is gone for a moment, and its children must not go with it."""
-    engine = engine_for(url, writer=writer, pooled=False)
+    """A connection of its own. On SQLite a writer's transactions begin IMMEDIATE, and its foreign keys are checked at the
+    end only: a table that is rebuilt is gone for a moment, and its children must not go with it."""
+    engine = engine_for(url, writer=writer, pooled=False, limits=Limits(statement_ms=0, lock_ms=LOCK_TIMEOUT_MS))
     if writer and engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -189,19 +195,32 @@ def _is_busy(error: BaseException | None) -> bool:
 
 
 def _refusal(url: str, error: BaseException) -> MigrationError:
+    return _sqlite_refusal(url, error) if is_sqlite(url) else _postgres_refusal(url, error)
+
+
+def _sqlite_refusal(url: str, error: BaseException) -> MigrationError:
     code = str(getattr(error, "sqlite_errorname", ""))
     if _is_busy(error):
-        return DatabaseBusy(f"{_name(url)} stayed locked by another process ({error}); wait for it and run this again.")
+        return DatabaseBusy(f"{shown(url)} stayed locked by another process ({error}); wait for it and run this again.")
     if code.startswith("SQLITE_NOTADB"):
-        return NotADatabase(f"{_name(url)} is not a SQLite database ({error}); name another file or restore it.")
+        return NotADatabase(f"{shown(url)} is not a SQLite database ({error}); name another file or restore it.")
     if code.startswith("SQLITE_CANTOPEN"):
-        return NotADatabase(f"{_name(url)} cannot be opened ({error}); check the path and who may write there.")
-    return MigrationError(f"{_name(url)} failed ({error}); look at its disk, or restore a backup.")
+        return NotADatabase(f"{shown(url)} cannot be opened ({error}); check the path and who may write there.")
+    return MigrationError(f"{shown(url)} failed ({error}); look at its disk, or restore a backup.")
+
+
+def _postgres_refusal(url: str, error: BaseException) -> MigrationError:
+    said = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    code = sqlstate.state(error)
+    if code == sqlstate.LOCK_NOT_AVAILABLE:
+        return DatabaseBusy(
+            f"{shown(url)} stayed locked for {LOCK_TIMEOUT_MS / 1000:g} s by another migration or a long transaction; look "
+            "for it in pg_stat_activity, wait for it and run this again."
+        )
+    if code in ("", "3D000", "28P01", "28000") or code.startswith("08"):
+        return NotADatabase(f"{shown(url)} cannot be reached ({said}); check the address, the user and the password.")
+    return MigrationError(f"{shown(url)} failed ({said}); nothing of this revision was kept.")
 
 
 def _absent(url: str) -> bool:
-    return make_url(url).get_backend_name() == "sqlite" and not sqlite_path(url).exists()
-
-
-def _name(url: str) -> str:
-    return str(sqlite_path(url)) if make_url(url).get_backend_name() == "sqlite" else make_url(url).render_as_string()
+    return is_sqlite(url) and not sqlite_path(url).exists()

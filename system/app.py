@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI, Request, Response
@@ -20,13 +21,29 @@ from system import (
     tournament_routes,
     user_routes,
 )
-from system.database import engine_for, sqlite_path
+from system.database import Limits, async_engine_for, engine_for, is_sqlite, sqlite_path
 from system.edge import Edge
 from system.errors import Invalid, NotFound, ServiceError
 from system.lanes import Lanes
 from system.passwords import HashingPool
 from system.problems import problem_bytes
+from system.reads import LONG_READ_MS, LONG_READS, PostgresReads, Reads, SqliteReads
 from system.settings import Settings
+
+
+def open_reads(config: Settings) -> Reads:
+    """Where this process reads the configured database."""
+    url = config.database_url
+    if is_sqlite(url):
+        return SqliteReads(engine_for(url), sqlite_path(url))
+    limits = Limits(
+        connections=config.read_sessions,
+        statement_ms=config.read_deadline_ms,
+        lock_ms=config.lock_timeout_ms,
+        idle_in_transaction_ms=config.idle_timeout_ms,
+    )
+    long = replace(limits, connections=LONG_READS, statement_ms=LONG_READ_MS)
+    return PostgresReads(async_engine_for(url, limits), config.read_sessions, engine_for(url, limits=long))
 
 
 def make_app(config: Settings) -> tuple[FastAPI, Edge]:
@@ -38,8 +55,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         lanes = Lanes(
-            engine_for(config.database_url),
-            sqlite_path(config.database_url),
+            open_reads(config),
             config.runtime_directory(),
             read_places=config.read_places,
             write_places=config.write_places,
@@ -81,7 +97,8 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
 
 async def _metrics(request: Request) -> Response:
     config: Settings = request.app.state.settings
-    page = metrics.render(config.port, config.runtime_directory())
+    # In a thread: the kernel takes milliseconds to list a thousand connections.
+    page = await asyncio.to_thread(metrics.render, config.port, config.runtime_directory())
     return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -23,12 +23,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from system import operations_service as operations
 from system import watch
+from system.apply import apply, unavailable, unknown
 from system.database import SessionLocal
 from system.errors import ServiceError
-from system.failpoints import FAIL_IN_TRANSACTION, KILL_CONNECTIONS, Failpoints, Injected
-from system.jobs import JOBS, NOTHING_HAPPENED, Reply
+from system.failpoints import Failpoints
 from system.shipping import NotShipped, Shipping
 from system.wire import Answer, Ask
 
@@ -105,10 +104,10 @@ class Batches:
                 self._fence(self._distrust(aborted.cause))
                 if aborted.culprit is not None:
                     left.remove(aborted.culprit)
-                    refused.append(_unavailable(aborted.culprit, "job-too-long", "The job ran over its time."))
+                    refused.append(unavailable(aborted.culprit, "job-too-long", "The job ran over its time."))
         reason = self.fenced or "The database connection was lost."
         code = "database-fenced" if self.fenced else "connection-lost"
-        return refused + [_unavailable(ask, code, reason) for ask in left]
+        return refused + [unavailable(ask, code, reason) for ask in left]
 
     def _attempt(self, asks: Sequence[Ask]) -> list[Answer]:
         began = time.monotonic()
@@ -141,7 +140,7 @@ class Batches:
             "batch": len(asks),
         }
         return [
-            _unknown(answer.number, code, doubt)
+            unknown(answer.number, code, doubt)
             if doubt and not answer.kind
             else msgspec.structs.replace(answer, **told)
             for answer in answers
@@ -172,11 +171,11 @@ class Batches:
     def _job(self, session: Session, raw: Any, ask: Ask) -> Answer:
         now = time.monotonic()
         if now > ask.deadline:
-            return _unavailable(ask, "deadline-passed", "The job waited longer than its deadline.")
+            return unavailable(ask, "deadline-passed", "The job waited longer than its deadline.")
         self._budget.end = now + self._job_budget_s
         savepoint = session.begin_nested()
         try:
-            answer = self._apply(session, raw, ask)
+            answer = apply(session, ask, self._failpoints, raw.close)
         except Exception as error:  # the outermost line of a job: it fails alone, whatever it raised
             if not raw_in_transaction(raw):
                 raise _Aborted(ask if watch.interrupted(error) else None, error) from error
@@ -189,40 +188,22 @@ class Batches:
         """Undoes everything since the savepoint, and nothing before it."""
         savepoint.rollback()
 
-    def _apply(self, session: Session, raw: Any, ask: Ask) -> Answer:
-        known = operations.stored(session, ask.operation.id)
-        if known is not None:
-            return _replay(ask, known)
-        job = JOBS[ask.job]
-        reply: Reply = job(session, ask.operation, *ask.args)
-        session.flush()
-        if self._failpoints.hit(KILL_CONNECTIONS, ask.operation.id, job.domain):
-            raw.close()
-        if self._failpoints.hit(FAIL_IN_TRANSACTION, ask.operation.id, job.domain):
-            raise Injected(FAIL_IN_TRANSACTION)
-        if reply is NOTHING_HAPPENED:
-            return Answer(ask.number, status=reply.status)
-        body = msgspec.json.encode(reply.body)
-        digest = operations.digest_of(session, ask.operation.id)
-        sequence = operations.save(session, ask.operation, ask.job, digest, reply.status, body)
-        return Answer(ask.number, status=reply.status, body=body, digest=digest, sequence=sequence)
-
     def _refusal(self, ask: Ask, error: Exception) -> Answer:
         if isinstance(error, ServiceError):
             return Answer(ask.number, error.kind, error.code, error.message)
         if isinstance(error, DBAPIError):
             self._fence(self._distrust(error))
         log.error("job failed", job=ask.job, operation=ask.operation.id, error=repr(error))
-        return _unavailable(ask, "job-failed", "The operation failed and was rolled back.")
+        return unavailable(ask, "job-failed", "The operation failed and was rolled back.")
 
     def _uncommitted(self, asks: Sequence[Ask], answers: list[Answer], error: DBAPIError) -> list[Answer]:
         # Busy and full are reported before a frame becomes valid; any other error may leave a commit that a crash replays.
         log.error("commit failed", jobs=len(asks), error=str(error.orig))
         self._fence(self._distrust(error))
         if watch.transient(error):
-            return [_unavailable(ask, "commit-refused", "The database took no writes.") for ask in asks]
+            return [unavailable(ask, "commit-refused", "The database took no writes.") for ask in asks]
         return [
-            answer if answer.kind else _unknown(answer.number, "commit-unknown", "The commit's outcome is not known.")
+            answer if answer.kind else unknown(answer.number, "commit-unknown", "The commit's outcome is not known.")
             for answer in answers
         ]
 
@@ -248,29 +229,3 @@ def raw_in_transaction(raw: Any) -> bool:
         return bool(raw.in_transaction)
     except Exception:  # noqa: BLE001  # a closed connection answers with an error, and that is the answer
         return False
-
-
-def _replay(ask: Ask, known: operations.Stored) -> Answer:
-    if known.fingerprint != ask.operation.fingerprint:
-        return Answer(
-            ask.number,
-            "reused",
-            "operation-reused",
-            f"Operation {ask.operation.id} was already applied with a different request.",
-        )
-    return Answer(
-        ask.number,
-        status=known.status,
-        body=known.response,
-        digest=known.digest,
-        sequence=known.sequence,
-        replayed=True,
-    )
-
-
-def _unavailable(ask: Ask, code: str, message: str) -> Answer:
-    return Answer(ask.number, "unavailable", code, message)
-
-
-def _unknown(number: int, code: str, message: str) -> Answer:
-    return Answer(number, "outcome-unknown", code, message)

@@ -36,8 +36,7 @@ async def challenges(
     before: Before = ID_MAX,
 ) -> Response:
     """The caller's challenges, newest first."""
-    actor = await http.actor(request)
-    return await http.read(request, "challenges", challenge_service.listing, actor, state, limit, before)
+    return await http.read_own(request, "challenges", challenge_service.listing, state, limit, before)
 
 
 @router.post("", response_model=None, status_code=201)
@@ -53,8 +52,7 @@ async def issue(request: Request) -> Response:
 @router.get("/{challenge_id}", response_model=None)
 async def challenge(request: Request, challenge_id: PathId) -> Response:
     """One of the caller's challenges."""
-    actor = await http.actor(request)
-    return await http.read(request, "challenges", challenge_service.challenge, actor, challenge_id)
+    return await http.read_own(request, "challenges", challenge_service.challenge, challenge_id)
 
 
 @router.post("/{challenge_id}/accept", response_model=None)

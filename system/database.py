@@ -1,4 +1,4 @@
-"""The database as the service sees it: `Base`, `SessionLocal`, `engine_for`, and the pragmas that make a commit durable.
+"""The database as the service sees it: `Base`, `SessionLocal`, `engine_for`, and what makes a commit durable.
 
 SQLite is used through `pysqlite3`, which carries its own library: the ones that Python and Debian link (3.7.0 to 3.51.2)
 can corrupt a WAL database that two connections write and checkpoint at once. One build per process, always this one.
@@ -6,6 +6,7 @@ can corrupt a WAL database that two connections write and checkpoint at once. On
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import pysqlite3.dbapi2 as sqlite
 from sqlalchemy import Engine, MetaData, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
@@ -20,6 +22,7 @@ SCHEMA_REVISION = "0002"
 """The Alembic revision this code reads and writes; a test holds it equal to the newest one in `migrations/`."""
 
 BUSY_TIMEOUT_MS = 5_000
+CONNECT_TIMEOUT_S = 3
 CHECKPOINT_PAGES = 2_000
 """The writer checkpoints when the log has grown to this many pages."""
 SHIPPED_CHECKPOINT_PAGES = 65_536
@@ -52,16 +55,56 @@ def sqlite_path(url: str) -> Path:
     return Path(parsed.database).absolute()
 
 
-def engine_for(url: str, *, writer: bool = False, pooled: bool = True, shipped: bool = False) -> Engine:
+def is_sqlite(url: str) -> bool:
+    """Whether the URL names a SQLite database, and not one of PostgreSQL. Raises ValueError for anything else."""
+    kind = make_url(url).get_backend_name()
+    if kind not in ("sqlite", "postgresql"):
+        raise ValueError(
+            f"{url} names neither a SQLite file nor a PostgreSQL database; write sqlite:////absolute/path.db or "
+            "postgresql://user@host/name"
+        )
+    return kind == "sqlite"
+
+
+def database_name(url: str) -> str:
+    """The name of the database behind a PostgreSQL URL."""
+    return make_url(url).database or "postgres"
+
+
+def shown(url: str) -> str:
+    """The database as people are told of it: a SQLite file's path, or the URL without its password."""
+    return str(sqlite_path(url)) if is_sqlite(url) else make_url(url).render_as_string(hide_password=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """On PostgreSQL: how many connections at once; how long a statement, a wait for a lock, an idle transaction may take."""
+
+    connections: int = 10
+    statement_ms: int = 5_000
+    lock_ms: int = 3_000
+    idle_in_transaction_ms: int = 5_000
+
+
+NO_LIMITS = Limits(connections=2, statement_ms=0, lock_ms=0, idle_in_transaction_ms=0)
+"""For audits and tools, which may take their time."""
+
+
+def engine_for(
+    url: str, *, writer: bool = False, pooled: bool = True, shipped: bool = False, limits: Limits = NO_LIMITS
+) -> Engine:
     """An engine whose every connection is set up for durability.
 
     On SQLite: WAL, `synchronous=FULL` (a commit survives power loss, not only a killed process), foreign keys on, a busy
     timeout. With `writer` transactions begin IMMEDIATE, so that a lock is waited for at the start and never met half way;
     without it connections refuse to write. With `shipped` checkpoints are left to whoever ships the log. The file's
     directory must exist.
+
+    On PostgreSQL: `limits` hold for every session, a connection that the server has dropped is replaced when it is next
+    wanted, and without `writer` transactions are read-only.
     """
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+    if not is_sqlite(url):
+        return _postgres(url, writer, pooled, limits)
     engine = create_engine(
         # A reader never makes a database where there is none; whoever writes may.
         f"sqlite:///file:{quote(str(sqlite_path(url)))}?mode={'rwc' if writer else 'rw'}&uri=true",
@@ -82,6 +125,50 @@ def engine_for(url: str, *, writer: bool = False, pooled: bool = True, shipped: 
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return engine
+
+
+def async_engine_for(url: str, limits: Limits) -> AsyncEngine:
+    """An asynchronous engine of a PostgreSQL database for short reads, each statement by itself, with no pool."""
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",  # To a short read a transaction is two messages more than it needs.
+        connect_args=_connect_arguments(limits, writer=False),
+    )
+
+
+def _postgres(url: str, writer: bool, pooled: bool, limits: Limits) -> Engine:
+    sized = {"pool_size": limits.connections, "max_overflow": 0, "pool_timeout": CONNECT_TIMEOUT_S}
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=QueuePool if pooled else NullPool,
+        **(sized if pooled else {}),
+        # An audit or a board of several statements is of one moment.
+        isolation_level="READ COMMITTED" if writer else "REPEATABLE READ",
+        connect_args=_connect_arguments(limits, writer=writer),
+    )
+
+
+def _connect_arguments(limits: Limits, *, writer: bool) -> dict[str, Any]:
+    settings = {
+        "statement_timeout": limits.statement_ms,
+        "lock_timeout": limits.lock_ms,
+        "idle_in_transaction_session_timeout": limits.idle_in_transaction_ms,
+        "default_transaction_read_only": "off" if writer else "on",
+        # The same few statements for ever: a plan for each set of parameters costs more than it can win.
+        "plan_cache_mode": "force_generic_plan",
+    }
+    return {
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        "application_name": f"gymkhana-{'writer' if writer else 'reader'}",
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "prepare_threshold": 1,
+        # A server that vanished without a word is noticed after this long, and not after the kernel's two hours.
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
 
 
 def _pragmas(writer: bool, shipped: bool) -> tuple[str, ...]:

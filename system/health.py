@@ -1,8 +1,8 @@
 """Is the service alive, ready, started? Asked over HTTP, and by a watch that never stops asking itself.
 
 Live says only that the process answers. Ready writes a row and reads it back, at most once a second whoever asks. The
-watch compares the database file's identity five times a second and has SQLite check the file's structure, spending at most
-a twentieth of a core on it.
+watch looks five times a second whether the database is still ours, and has the engine check its structure, spending at
+most a twentieth of a core on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import uuid
 import msgspec
 import structlog
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import Connection
 
 from system import health_jobs
 from system.errors import ServiceError
@@ -85,16 +84,11 @@ class Health:
         while not self._lanes.fenced:
             began = time.monotonic()
             with contextlib.suppress(ServiceError):  # the lane fenced itself, or the next look will tell
-                damage = await self._lanes.long_read("health", _quick_check)
+                damage = await self._lanes.damage()
                 if damage:
                     self._lanes.fence(f"The database is damaged: {damage}.")
             took = time.monotonic() - began
             await asyncio.sleep(max(CHECK_INTERVAL_S, CHECK_SHARE * took))
-
-
-def _quick_check(connection: Connection) -> str:
-    first = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-    return "" if first == "ok" else " ".join(str(first).split())
 
 
 @router.get("/live", response_model=None)

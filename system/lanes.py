@@ -1,7 +1,7 @@
 """The one way into the database: bounded, with deadlines, and a bulkhead per domain.
 
     handler ── await lanes.write(job, ...) ── places ── socket ── writer process ── commit ── answer
-            ── await lanes.read(function, ...) ── places ── this process' read connection, always rolled back
+            ── await lanes.read(function, ...) ── places ── where reads run (`reads.py`), always rolled back
 
 A full queue, a passed deadline or a fenced database raises Unavailable, and then it is certain that nothing was written.
 """
@@ -13,19 +13,18 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
 
-from system import processes, watch
+from system import processes
 from system.errors import OutcomeUnknown, ServiceError, Unavailable
 from system.jobs import Job, Operation
 from system.metrics import DATABASE_SECONDS, LANE_DEPTH, LANE_SHED, SHIP_SECONDS
+from system.reads import ReadFailed, Reads, ReadTooLong
 from system.wire import Answer, Ask, Frames, answer, pack, socket_path
 
 P = ParamSpec("P")
@@ -88,8 +87,7 @@ class Lanes:
 
     def __init__(
         self,
-        engine: Engine,
-        path: Path,
+        reader: Reads,
         runtime: Path,
         *,
         read_places: int,
@@ -97,16 +95,12 @@ class Lanes:
         read_deadline_s: float,
         write_deadline_s: float,
     ) -> None:
-        self._engine = engine
-        self._identity = watch.FileIdentity.of(path)
+        self._reader = reader
         self._reads = Places("read", read_places)
         self._writes = Places("write", write_places)
         self._read_deadline_s = read_deadline_s
         self._write_deadline_s = write_deadline_s
         self._writer = WriterLink(runtime)
-        self._long = ThreadPoolExecutor(max_workers=2, thread_name_prefix="long-read")
-        self._connection: Connection | None = None
-        self._read_end = float("inf")
         self.fenced = ""
 
     async def open(self) -> None:
@@ -116,10 +110,7 @@ class Lanes:
     async def close(self) -> None:
         """Lets go of the link, the threads and the read connections."""
         await self._writer.stop()
-        self._long.shutdown(wait=True)
-        if self._connection is not None:
-            self._connection.close()
-        self._engine.dispose()
+        await self._reader.close()
 
     def fence(self, reason: str) -> None:
         """Refuses everything from now on. Stays so until the process ends."""
@@ -128,8 +119,8 @@ class Lanes:
             log.error("database fenced", reason=reason)
 
     def look(self) -> str:
-        """Looks whether the database file is still the one we opened; returns what fences us, empty when nothing does."""
-        if not self.fenced and (trouble := self._identity.trouble()):
+        """Looks whether the database is still the one we opened; returns what fences us, empty when nothing does."""
+        if not self.fenced and (trouble := self._reader.trouble()):
             self.fence(trouble)
         return self.fenced
 
@@ -163,59 +154,33 @@ class Lanes:
                 self._reads.shed(domain, "deadline-passed", "The read waited longer than its deadline.")
             began = time.perf_counter()
             try:
-                return self._read(deadline, function, *args, **kw)
+                return await self._reader.read(deadline, lambda connection: function(connection, *args, **kw))
+            except (ReadTooLong, ReadFailed) as error:
+                raise self._refusal(error) from error
             finally:
                 DATABASE_SECONDS.labels("read", domain).observe(time.perf_counter() - began)
 
     async def long_read(
         self, domain: str, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs
     ) -> R:
-        """As `read`, in a thread with its own connection: for boards and exports that must not hold up the short ones."""
+        """As `read`, out of the way of the short ones: for boards and exports."""
         self._check()
-
-        def run() -> R:
-            with self._engine.connect() as connection:
-                return function(connection, *args, **kw)
-
         with self._reads.take(domain):
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._long, run)
-            except DBAPIError as error:
-                raise self._unreadable(error) from error
+                return await self._reader.long_read(lambda connection: function(connection, *args, **kw))
+            except (ReadTooLong, ReadFailed) as error:
+                raise self._refusal(error) from error
 
-    def _read(
-        self, deadline: float, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs
-    ) -> R:
-        try:
-            connection = self._open_connection()
-            self._read_end = deadline
-            with connection.begin() as transaction:
-                result = function(connection, *args, **kw)
-                transaction.rollback()
-            return result
-        except DBAPIError as error:
-            self._drop_connection()
-            raise self._unreadable(error) from error
+    async def damage(self) -> str:
+        """What the engine's own quick check finds wrong with the database, empty when nothing is."""
+        return await self.long_read("health", self._reader.damage)
 
-    def _open_connection(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-            raw: Any = self._connection.connection.driver_connection
-            raw.set_progress_handler(lambda: time.monotonic() > self._read_end, 50_000)
-        return self._connection
-
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
-
-    def _unreadable(self, error: DBAPIError) -> Unavailable:
-        if wrong := watch.fatal(error):
-            self.fence(f"The database file {self._identity.path} {wrong}.")
-        if watch.interrupted(error):
+    def _refusal(self, error: ReadTooLong | ReadFailed) -> Unavailable:
+        if isinstance(error, ReadTooLong):
             return Unavailable("read-too-long", "The read ran over its time.")
-        log.warning("read failed", error=str(error.orig))
+        if error.fatal:
+            self.fence(error.fatal)
+        log.warning("read failed", error=str(error))
         return Unavailable("read-failed", "The database could not be read.")
 
     def _check(self) -> None:

@@ -37,6 +37,10 @@ OPEN_CONNECTIONS = Gauge(
 MEMORY = Gauge("gymkhana_memory_bytes", "Resident memory of each process.", ("process",), registry=REGISTRY)
 LANE_DEPTH = Gauge("gymkhana_lane_depth", "Jobs waiting or under way.", ("lane", "domain"), registry=REGISTRY)
 LANE_SHED = Counter("gymkhana_lane_shed", "Jobs refused unapplied.", ("lane", "domain", "reason"), registry=REGISTRY)
+WRITE_RETRIES = Counter(
+    "gymkhana_write_retries", "Jobs run again, as the server rolled them back or was lost.", ("reason",),
+    registry=REGISTRY,
+)  # fmt: skip
 READY = Gauge("gymkhana_ready", "1 while the service takes work.", registry=REGISTRY)
 OUTBOX_PENDING = Gauge("gymkhana_outbox_pending", "Notifications written and not yet delivered.", registry=REGISTRY)
 

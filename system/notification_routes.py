@@ -18,15 +18,13 @@ async def notifications(
     before: Before = ID_MAX,
 ) -> Response:
     """The caller's inbox, newest first."""
-    actor = await http.actor(request)
-    return await http.read(request, "notifications", notification_service.listing, actor, unread, limit, before)
+    return await http.read_own(request, "notifications", notification_service.listing, unread, limit, before)
 
 
 @router.get("/unread-count", response_model=None)
 async def unread_count(request: Request) -> Response:
     """How many the caller has not read."""
-    actor = await http.actor(request)
-    return await http.read(request, "notifications", notification_service.unread_count, actor)
+    return await http.read_own(request, "notifications", notification_service.unread_count)
 
 
 @router.post("/read-all", response_model=None)

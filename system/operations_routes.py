@@ -12,5 +12,4 @@ router = APIRouter(prefix="/operations", tags=["operations"])
 @router.get("/{operation_id}", response_model=None)
 async def get_operation(request: Request, operation_id: str) -> Response:
     """The caller's own applied operation. 404 means that it was not applied, or not by the caller."""
-    actor = await http.actor(request)
-    return await http.read(request, "operations", operations_service.find, actor, operation_id)
+    return await http.read_own(request, "operations", operations_service.find, operation_id)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from system.database import SCHEMA_REVISION, engine_for, sqlite_path
+from system import sqlstate
+from system.database import SCHEMA_REVISION, engine_for, is_sqlite, shown, sqlite_path
+
+SERVER_PATIENCE_S = 10.0
 
 
 class SchemaTrouble(Exception):
@@ -16,13 +21,26 @@ class SchemaTrouble(Exception):
 
 def check_schema(url: str) -> None:
     """Returns when the database behind `url` is at `SCHEMA_REVISION`. Raises SchemaTrouble otherwise; changes nothing."""
+    found = _sqlite_revisions(url) if is_sqlite(url) else _postgres_revisions(url)
+    if found == [SCHEMA_REVISION]:
+        return
+    revision = ", ".join(found) or "none"
+    if any(one > SCHEMA_REVISION for one in found):
+        raise SchemaTrouble(
+            f"The database {shown(url)} is at schema {revision}, newer than this code's {SCHEMA_REVISION}; "
+            "run a newer version of the service."
+        )
+    raise SchemaTrouble(
+        f"The database {shown(url)} is at schema {revision}, not {SCHEMA_REVISION}; run `gymkhana migrate up`."
+    )
+
+
+def _sqlite_revisions(url: str) -> list[str]:
     path = sqlite_path(url)
     if not path.exists():
         raise SchemaTrouble(f"There is no database at {path}; create it with `gymkhana migrate up`.")
-    engine = engine_for(url, pooled=False)
     try:
-        with engine.connect() as connection:
-            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        return _revisions(url)
     except OperationalError as error:
         if "no such table" not in str(error):
             raise SchemaTrouble(f"The database {path} cannot be read: {error.orig}.") from error
@@ -31,14 +49,28 @@ def check_schema(url: str) -> None:
         raise SchemaTrouble(
             f"{path} is not a SQLite database ({error.orig}); name another file or restore it."
         ) from error
-    if found == [SCHEMA_REVISION]:
-        return
-    revision = ", ".join(found) or "none"
-    if any(one > SCHEMA_REVISION for one in found):
-        raise SchemaTrouble(
-            f"The database {path} is at schema {revision}, newer than this code's {SCHEMA_REVISION}; "
-            "run a newer version of the service."
-        )
-    raise SchemaTrouble(
-        f"The database {path} is at schema {revision}, not {SCHEMA_REVISION}; run `gymkhana migrate up`."
-    )
+
+
+def _postgres_revisions(url: str) -> list[str]:
+    """A server that is away is waited for: it may be coming back from the very accident that ended us."""
+    deadline = time.monotonic() + SERVER_PATIENCE_S
+    while True:
+        try:
+            return _revisions(url)
+        except DatabaseError as error:
+            if sqlstate.state(error) == sqlstate.UNDEFINED_TABLE:
+                raise SchemaTrouble(
+                    f"The database {shown(url)} has no schema yet; run `gymkhana migrate up`."
+                ) from error
+            if not sqlstate.lost(error) or time.monotonic() > deadline:
+                said = str(error.orig).strip().splitlines()[-1]
+                raise SchemaTrouble(
+                    f"The database {shown(url)} cannot be reached: {said}; look at the server, the address and the password."
+                ) from error
+        time.sleep(0.05)
+
+
+def _revisions(url: str) -> list[str]:
+    engine = engine_for(url, pooled=False)
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all())

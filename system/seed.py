@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, Table, bindparam, insert, select
+from sqlalchemy import Engine, Integer, Table, bindparam, func, insert, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -202,5 +202,11 @@ def _happened(operation: str, kind: str, subject: int, now_ms: int) -> Row:
 
 
 def _fill(session: Session, table: Table, rows: list[Row]) -> None:
-    if rows:
-        session.execute(insert(table), rows)
+    if not rows:
+        return
+    session.execute(insert(table), rows)
+    numbered = "id" in rows[0] and isinstance(table.c.id.type, Integer)
+    if numbered and session.get_bind().dialect.name == "postgresql":
+        # Numbers that were given do not move the sequence that gives them.
+        newest = select(func.setval(func.pg_get_serial_sequence(table.name, "id"), func.max(table.c.id)))
+        session.execute(newest)

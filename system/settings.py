@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     server: Literal["granian", "uvicorn"] = "granian"
     runtime: Path | None = None
-    """Directory of `processes.json` and the writer's socket; `<database>.runtime/` when unset."""
+    """Directory of `processes.json` and the writer's socket; `<database>.runtime/` when unset, for PostgreSQL in `var/`."""
     failpoints: Path | None = None
     """Directory where failpoints are armed. Unset, as in production, no failpoint exists."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -40,6 +40,14 @@ class Settings(BaseSettings):
     """Longest a single job may hold the database; then it is interrupted, rolled back and refused."""
     batch_jobs: int = Field(default=256, ge=1, le=4096)
     """Most jobs that share one commit."""
+    write_sessions: int = Field(default=10, ge=1, le=100)
+    """PostgreSQL: connections that write, each running one job at a time."""
+    read_sessions: int = Field(default=4, ge=1, le=100)
+    """PostgreSQL: connections of each HTTP process that read."""
+    lock_timeout_ms: int = Field(default=1_000, ge=1)
+    """PostgreSQL: how long a job waits for a row that another one holds."""
+    idle_timeout_ms: int = Field(default=5_000, ge=1)
+    """PostgreSQL: how long a transaction may do nothing before the server ends it."""
     hash_threads: int = Field(default=1, ge=1, le=16)
     hash_places: int = Field(default=64, ge=1)
     """Log-ins and sign-ups waiting for a hashing thread; one more is refused at once."""
@@ -64,9 +72,11 @@ class Settings(BaseSettings):
         """Where the processes meet. Not created here."""
         if self.runtime is not None:
             return self.runtime
-        from system.database import sqlite_path
+        from system.database import database_name, is_sqlite, sqlite_path
 
-        return sqlite_path(self.database_url).with_suffix(".runtime")
+        if is_sqlite(self.database_url):
+            return sqlite_path(self.database_url).with_suffix(".runtime")
+        return Path("var", f"{database_name(self.database_url)}.runtime").absolute()
 
 
 @cache

@@ -44,7 +44,6 @@ async def tournaments(
     after: After = 0,
 ) -> Response:
     """Tournaments by id."""
-    await http.actor(request)
     return await http.read(request, "tournaments", tournament_reads.listing, state, limit, after)
 
 
@@ -61,7 +60,6 @@ async def create(request: Request) -> Response:
 @router.get("/tournaments/{tournament_id}", response_model=None)
 async def tournament(request: Request, tournament_id: PathId) -> Response:
     """One tournament."""
-    await http.actor(request)
     return await http.read(request, "tournaments", tournament_reads.tournament, tournament_id)
 
 
@@ -82,14 +80,12 @@ async def join(request: Request, tournament_id: PathId) -> Response:
 @router.get("/tournaments/{tournament_id}/standings", response_model=None)
 async def standings(request: Request, tournament_id: PathId) -> Response:
     """The entrants, best first."""
-    await http.actor(request)
     return await http.read(request, "tournaments", tournament_service.ranking, tournament_id)
 
 
 @router.get("/tournaments/{tournament_id}/matches", response_model=None)
 async def matches(request: Request, tournament_id: PathId) -> Response:
     """The tournament's matches."""
-    await http.actor(request)
     return await http.read(request, "tournaments", match_service.listing, tournament_id)
 
 
@@ -111,7 +107,6 @@ async def finish(request: Request, tournament_id: PathId) -> Response:
 @router.get("/matches/{match_id}", response_model=None)
 async def match(request: Request, match_id: PathId) -> Response:
     """One match."""
-    await http.actor(request)
     return await http.read(request, "matches", match_service.match, match_id)
 
 

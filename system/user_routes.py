@@ -75,8 +75,7 @@ async def log_out(request: Request) -> Response:
 @router.get("/users/me", response_model=None)
 async def me(request: Request) -> Response:
     """The caller's own profile."""
-    actor = await http.actor(request)
-    return await http.read(request, "users", user_service.profile, actor)
+    return await http.read_own(request, "users", user_service.profile)
 
 
 @router.patch("/users/me", response_model=None)
@@ -90,12 +89,10 @@ async def edit_me(request: Request) -> Response:
 @router.get("/users/me/points", response_model=None)
 async def my_points(request: Request, limit: Limit = 20, before: Before = ID_MAX) -> Response:
     """The caller's balance and what made it, newest first."""
-    actor = await http.actor(request)
-    return await http.read(request, "users", points_service.statement, actor, limit, before)
+    return await http.read_own(request, "users", points_service.statement, limit, before)
 
 
 @router.get("/users/{user_id}", response_model=None)
 async def user(request: Request, user_id: PathId) -> Response:
     """Somebody's public profile."""
-    await http.actor(request)
     return await http.read(request, "users", user_service.public_profile, user_id)

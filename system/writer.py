@@ -1,8 +1,8 @@
-"""The writer process: the one place that writes the SQLite database (`python -m system.writer`).
+"""The writer process: the one place that writes the database (`python -m system.writer`).
 
-It listens on a Unix socket in the runtime directory, takes everything that has arrived, hands it to `Batches` as one
-transaction, and answers. While a batch is being committed the next one gathers in the sockets: the slower the disk, the
-larger the batch.
+It listens on a Unix socket in the runtime directory. On SQLite it takes everything that has arrived, hands it to `Batches`
+as one transaction, and answers: while a batch is being committed the next one gathers, so the slower the disk,
+the larger the batch. On PostgreSQL each job goes to the first of a few `Sessions` that is free.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import selectors
 import signal
 import socket
 import sys
+from collections import deque
+from collections.abc import Hashable
 from pathlib import Path
 from types import FrameType
 
@@ -23,10 +25,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 import system.job_modules  # noqa: F401  # registers every job
 from system import processes
 from system.batch import Batches
-from system.database import engine_for, sqlite_path
+from system.database import Limits, engine_for, is_sqlite, shown, sqlite_path
 from system.failpoints import Failpoints
 from system.logs import configure_logs
 from system.schema import SchemaTrouble, check_schema
+from system.sessions import Sessions
 from system.settings import Settings, settings
 from system.shipping import Shipping
 from system.wire import Answer, Ask, Frames, ask, pack, socket_path
@@ -46,12 +49,10 @@ class _Client:
         self.unsent = bytearray()
 
 
-class Writer:
-    """Serves jobs until told to stop; everything received before that is answered."""
+class _Door:
+    """A listening socket and the clients that came through it: their jobs in `_waiting`, and what is sent to them."""
 
-    def __init__(self, batches: Batches, listener: socket.socket, batch_jobs: int) -> None:
-        self._batches = batches
-        self._batch_jobs = batch_jobs
+    def __init__(self, listener: socket.socket) -> None:
         self._selector = selectors.DefaultSelector()
         self._listener = listener
         self._listener.setblocking(False)
@@ -63,18 +64,6 @@ class Writer:
         """Asks `serve` to return once what has arrived is answered."""
         self._stopping = True
 
-    def serve(self) -> None:
-        """Runs until `stop`. Raises nothing that a client can cause."""
-        while True:
-            self._receive(0 if self._waiting else LOOK_INTERVAL_S)
-            if self._waiting:
-                batch, self._waiting = self._waiting[: self._batch_jobs], self._waiting[self._batch_jobs :]
-                self._answer(batch, self.run(batch))
-            else:
-                self._batches.look()
-                if self._stopping:
-                    return
-
     def close(self) -> None:
         """Stops listening and lets every client go."""
         for key in list(self._selector.get_map().values()):
@@ -82,18 +71,6 @@ class Writer:
                 self._drop(key.data)
         self._selector.close()
         self._listener.close()
-
-    def run(self, batch: list[tuple[_Client, Ask]]) -> list[Answer]:
-        """The answers to one batch, after its commit. Numbers are made unique across clients for the while."""
-        asks = [msgspec.structs.replace(one, number=place) for place, (_, one) in enumerate(batch)]
-        return self._batches.run(asks)
-
-    def _answer(self, batch: list[tuple[_Client, Ask]], answers: list[Answer]) -> None:
-        for answer in answers:
-            client, asked = batch[answer.number]
-            client.unsent += pack(msgspec.structs.replace(answer, number=asked.number))
-        for client in {id(client): client for client, _ in batch}.values():
-            self._send(client)
 
     def _receive(self, timeout_s: float) -> None:
         for key, events in self._selector.select(timeout_s):
@@ -103,11 +80,17 @@ class Writer:
                     connection.setblocking(False)
                     self._selector.register(connection, selectors.EVENT_READ, _Client(connection))
                 continue
+            if key.data is None:
+                self._woken()
+                continue
             client: _Client = key.data
             if events & selectors.EVENT_WRITE:
                 self._send(client)
             if events & selectors.EVENT_READ:
                 self._read(client)
+
+    def _woken(self) -> None:
+        """Something besides the sockets wants to be looked at."""
 
     def _read(self, client: _Client) -> None:
         try:
@@ -131,13 +114,94 @@ class Writer:
             return
         del client.unsent[:sent]
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.unsent else 0)
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, ValueError):
             self._selector.modify(client.connection, wanted, client)
 
     def _drop(self, client: _Client) -> None:
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, ValueError):  # It may have been dropped before.
             self._selector.unregister(client.connection)
         client.connection.close()
+
+
+class Writer(_Door):
+    """Serves jobs in batches until told to stop; everything received before that is answered."""
+
+    def __init__(self, batches: Batches, listener: socket.socket, batch_jobs: int) -> None:
+        super().__init__(listener)
+        self.lane = self._batches = batches
+        self._batch_jobs = batch_jobs
+
+    def serve(self) -> None:
+        """Runs until `stop`. Raises nothing that a client can cause."""
+        while True:
+            self._receive(0 if self._waiting else LOOK_INTERVAL_S)
+            if self._waiting:
+                batch, self._waiting = self._waiting[: self._batch_jobs], self._waiting[self._batch_jobs :]
+                self._answer(batch, self.run(batch))
+            else:
+                self._batches.look()
+                if self._stopping:
+                    return
+
+    def run(self, batch: list[tuple[_Client, Ask]]) -> list[Answer]:
+        """The answers to one batch, after its commit. Numbers are made unique across clients for the while."""
+        asks = [msgspec.structs.replace(one, number=place) for place, (_, one) in enumerate(batch)]
+        return self._batches.run(asks)
+
+    def _answer(self, batch: list[tuple[_Client, Ask]], answers: list[Answer]) -> None:
+        for answer in answers:
+            client, asked = batch[answer.number]
+            client.unsent += pack(msgspec.structs.replace(answer, number=asked.number))
+        for client in {id(client): client for client, _ in batch}.values():
+            self._send(client)
+
+
+class SessionWriter(_Door):
+    """Serves jobs on several sessions at once until told to stop; everything received before that is answered."""
+
+    def __init__(self, sessions: Sessions, listener: socket.socket) -> None:
+        super().__init__(listener)
+        self.lane = self._sessions = sessions
+        self._under_way = 0
+        self._answered: deque[tuple[_Client, Answer]] = deque()
+        self._wake, self._waking = socket.socketpair()
+        for end in (self._wake, self._waking):
+            end.setblocking(False)
+        self._selector.register(self._waking, selectors.EVENT_READ)
+        sessions.answered = self._take
+
+    def serve(self) -> None:
+        """Runs until `stop`. Raises nothing that a client can cause."""
+        while not self._stopping or self._under_way or self._waiting:
+            self._receive(LOOK_INTERVAL_S)
+            waiting, self._waiting = self._waiting, []
+            self._under_way += len(waiting)
+            for client, one in waiting:
+                self._sessions.submit(client, one)
+
+    def close(self) -> None:
+        super().close()
+        for end in (self._wake, self._waking):
+            end.close()
+
+    def _take(self, client: Hashable, answer: Answer) -> None:
+        """In a session's thread: the answer is sent by the thread that serves."""
+        assert isinstance(client, _Client)
+        self._answered.append((client, answer))
+        with contextlib.suppress(BlockingIOError):  # Full: it has been woken often enough.
+            self._wake.send(b"!")
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._waking.recv(_RECEIVE_BYTES)
+        clients = {}
+        while self._answered:
+            client, answer = self._answered.popleft()
+            self._under_way -= 1
+            client.unsent += pack(answer)
+            clients[id(client)] = client
+        for client in clients.values():
+            self._send(client)
 
 
 def listen(runtime: Path) -> socket.socket:
@@ -155,10 +219,30 @@ def listen(runtime: Path) -> socket.socket:
     return listener
 
 
-def open_batches(config: Settings) -> Batches:
+def open_writer(config: Settings) -> Writer | SessionWriter:
     """The database, checked and opened for writing. Raises SchemaTrouble with one sentence when it cannot serve."""
-    path = sqlite_path(config.database_url)
     check_schema(config.database_url)
+    return open_lane(config)
+
+
+def open_lane(config: Settings) -> Writer | SessionWriter:
+    """The same, with whatever schema is there."""
+    if is_sqlite(config.database_url):
+        return Writer(open_batches(config), listen(config.runtime_directory()), config.batch_jobs)
+    limits = Limits(
+        connections=config.write_sessions,
+        statement_ms=config.job_budget_ms,
+        lock_ms=config.lock_timeout_ms,
+        idle_in_transaction_ms=config.idle_timeout_ms,
+    )
+    engine = engine_for(config.database_url, writer=True, limits=limits)
+    sessions = Sessions(engine, Failpoints(config.failpoints), config.write_sessions)
+    return SessionWriter(sessions, listen(config.runtime_directory()))
+
+
+def open_batches(config: Settings) -> Batches:
+    """The SQLite database, opened for writing. Raises SchemaTrouble."""
+    path = sqlite_path(config.database_url)
     engine = engine_for(config.database_url, writer=True, shipped=config.ship is not None)
     shipping = (
         Shipping(config.ship, config.ship_timeout_ms / 1000) if config.ship and config.ship_mode == "sync" else None
@@ -175,17 +259,16 @@ def main() -> int:
     config = settings()
     configure_logs(config.log_level, process="writer")
     try:
-        batches = open_batches(config)
+        writer = open_writer(config)
     except (SchemaTrouble, DBAPIError) as error:
         processes.say(str(error))
         return 2
-    writer = Writer(batches, listen(config.runtime_directory()), config.batch_jobs)
     signal.signal(signal.SIGTERM, writer.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides the order
-    log.info("writer ready", database=config.database_url)
+    log.info("writer ready", database=shown(config.database_url))
     writer.serve()
     writer.close()
-    batches.close()
+    writer.lane.close()
     return 0
 
 

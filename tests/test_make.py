@@ -141,9 +141,8 @@ WORKFLOW = (ROOT / ".github" / "workflows" / "reliability.yml").read_text(encodi
 
 def test_every_step_of_the_pipeline_is_a_target() -> None:
     steps = re.findall(r"^ +(?:- )?run: (.*)$", WORKFLOW, re.MULTILINE)
-    assert [step.split()[:2] for step in steps] == [
-        ["make", target] for target in ("setup-k6", "doctor", "check", "test", "drill", "drill-backups", "summary")
-    ]
+    targets = ("setup-k6", "doctor", "check", "test", "drill", "drill-backups", "drill", "summary")
+    assert [step.split()[:2] for step in steps] == [["make", target] for target in targets]
     assert {step.split()[1] for step in steps} <= set(TARGETS)
 
 
@@ -167,19 +166,25 @@ def pipeline(place: Path) -> Path:
     for file in (script, *programs):
         file.chmod(0o755)
     (place / "Makefile").write_text(
-        "check test drill drill-backups:\n\t@echo ran $@; cat; test $@ != '$(BREAK)'\n", encoding="utf-8"
+        "check test drill drill-backups:\n\t@echo ran $@ $(DB); cat; test $@ != '$(BREAK)'\n", encoding="utf-8"
     )
     return script
 
 
 @pytest.mark.parametrize(
     ("broken", "ran"),
-    [("", ["check", "test", "drill", "drill-backups"]), ("test", ["check", "test"]), ("check", ["check"])],
+    [
+        ("", ["check", "test", "drill", "drill-backups", "drill postgres"]),
+        ("test", ["check", "test"]),
+        ("check", ["check"]),
+    ],
 )
 def test_the_pipeline_script_runs_all_of_it_and_stops_at_the_first_failure(
     broken: str, ran: list[str], pipeline: Path
 ) -> None:
     environment = {"PATH": f"{pipeline.parents[1] / 'bin'}:{os.environ['PATH']}", "BREAK": broken}
     done = subprocess.run([pipeline], cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=30)
-    assert [line for line in done.stdout.splitlines() if line.startswith("ran")] == [f"ran {one}" for one in ran]
+    assert [line.strip() for line in done.stdout.splitlines() if line.startswith("ran")] == [
+        f"ran {one}" for one in ran
+    ]
     assert (done.returncode == 0) == (not broken)

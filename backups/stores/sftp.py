@@ -38,6 +38,7 @@ _PIECE_BYTES: Final = 1 << 20
 _STAGING: Final = ".staging"
 _STAGED_S: Final = 3600.0
 """What was staged so long ago belongs to nobody any more."""
+_LINKS: Final = 3
 _CLAIMS: Final = 16
 _MISSING: Final = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPNotADirectory)
 
@@ -180,16 +181,20 @@ class SftpStore:
 
         async def act(client: SFTPClient) -> None:
             await client.makedirs(target.rpartition("/")[0], exist_ok=True)
-            try:
-                await client.link(staged, target)
-            except asyncssh.SFTPOpUnsupported:
-                await client.rename(staged, target)
-            except asyncssh.SFTPFailure as error:
-                if await client.exists(target):
-                    raise NameTaken(
-                        f"{name} exists already in {self._address}, and what is stored is never overwritten."
-                    ) from error
-                raise
+            for attempt in range(_LINKS):
+                try:
+                    await client.link(staged, target)
+                    return
+                except asyncssh.SFTPOpUnsupported:
+                    await client.rename(staged, target)
+                    return
+                except asyncssh.SFTPFailure as error:
+                    if await client.exists(target):
+                        raise NameTaken(
+                            f"{name} exists already in {self._address}, and what is stored is never overwritten."
+                        ) from error
+                    if attempt == _LINKS - 1:  # Before that, it may have been there and be gone again.
+                        raise
 
         try:
             self._step(f"writing {name} to", act)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from ci.drills import Database
 
 RUNS = "var/runs"
 
@@ -37,6 +42,13 @@ def list_(as_json: bool) -> None:
 @click.option(
     "--tool", type=click.Choice(["locust", "k6"]), default="locust", show_default=True, help="Load generator."
 )
+@click.option(
+    "--database",
+    type=click.Choice(["sqlite", "postgres"]),
+    default="sqlite",
+    show_default=True,
+    help="What the service is served from: a server of the drill's own is made for postgres.",
+)
 @click.option("--runs", type=click.Path(file_okay=False), default=RUNS, show_default=True, help="Where runs are kept.")
 @click.option("--scenario", type=click.Path(dir_okay=False, exists=True), help="Scenario file.  [default: gym-day]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -47,6 +59,7 @@ def run(
     seed: int,
     quick: bool,
     tool: str,
+    database: Database,
     runs: str,
     scenario: str | None,
     dry_run: bool,
@@ -67,9 +80,9 @@ def run(
     from ci.suite import Suite, chosen
     from loadtests.scenario import GYM_DAY
 
-    wanted = chosen(drills)
+    wanted = chosen(drills, database)
     pace = quick_pace(users) if quick else full_pace(users)
-    suite = Suite(wanted, pace, seed, Path(runs), Path(scenario or GYM_DAY), tool)
+    suite = Suite(wanted, pace, seed, Path(runs), Path(scenario or GYM_DAY), tool, database)
     if dry_run:
         click.echo(suite.plan())
         return

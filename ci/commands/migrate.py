@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from migrations.line import Revision
 
 Move = Callable[[Callable[["Revision"], None]], "Sequence[Revision]"]
@@ -36,6 +34,7 @@ def _backup(function: Callable[..., None]) -> Callable[..., None]:
     demo = click.option(
         "--demo", is_flag=True, envvar="GYM_STORE_DEMO", help="Allow a store on the database's own disk."
     )
+    none = click.option("--no-backup", is_flag=True, help="Go on without one: somebody else backs this database up.")
     store = click.option(
         "--store",
         metavar="DIR",
@@ -44,7 +43,7 @@ def _backup(function: Callable[..., None]) -> Callable[..., None]:
         show_default="GYM_STORE, or var/backups",
         help="Where the backup goes that is made first.",
     )
-    return store(demo(function))
+    return store(demo(none(function)))
 
 
 def _dry_run(function: Callable[..., None]) -> Callable[..., None]:
@@ -70,7 +69,9 @@ def command() -> None:
 @_backup
 @_dry_run
 @_json
-def up(revision: str, database: str | None, store: str, demo: bool, dry_run: bool, as_json: bool) -> None:
+def up(
+    revision: str, database: str | None, store: str, demo: bool, no_backup: bool, dry_run: bool, as_json: bool
+) -> None:
     """Apply what is missing, up to REVISION if one is named.
 
     A database that holds data is backed up first, and the backup is proven by restoring it. Each revision is one
@@ -91,7 +92,7 @@ def up(revision: str, database: str | None, store: str, demo: bool, dry_run: boo
         _say_plan(url, found, way, revisions.sql(url, found, revision), as_json)
         return
     _make_place(url)
-    _migrate(url, way, store, demo, as_json, lambda told: revisions.upgrade(url, revision, told))
+    _migrate(url, way, None if no_backup else store, demo, as_json, lambda told: revisions.upgrade(url, revision, told))
 
 
 @command.command("down")
@@ -100,7 +101,9 @@ def up(revision: str, database: str | None, store: str, demo: bool, dry_run: boo
 @_backup
 @_dry_run
 @_json
-def down(revision: str, database: str | None, store: str, demo: bool, dry_run: bool, as_json: bool) -> None:
+def down(
+    revision: str, database: str | None, store: str, demo: bool, no_backup: bool, dry_run: bool, as_json: bool
+) -> None:
     """Undo everything after REVISION; `base` undoes all. What only the newer schema holds is lost.
 
     A database that holds data is backed up first, and the backup is proven by restoring it.
@@ -119,7 +122,9 @@ def down(revision: str, database: str | None, store: str, demo: bool, dry_run: b
     if dry_run:
         _say_plan(url, found, way, revisions.sql(url, found, revision), as_json)
         return
-    _migrate(url, way, store, demo, as_json, lambda told: revisions.downgrade(url, revision, told))
+    _migrate(
+        url, way, None if no_backup else store, demo, as_json, lambda told: revisions.downgrade(url, revision, told)
+    )
 
 
 @command.command("status")
@@ -134,9 +139,9 @@ def status(database: str | None, as_json: bool) -> None:
     found = revisions.current(url)
     pending = way_up(line(), found)
     if as_json:
-        _say_json({"database": url, "revision": found, "head": line()[-1].id, "pending": _plain(pending)})
+        _say_json({"database": shown(url), "revision": found, "head": line()[-1].id, "pending": _plain(pending)})
         return
-    click.echo(f"database  {url}")
+    click.echo(f"database  {shown(url)}")
     click.echo(f"revision  {found or 'none'} of {line()[-1].id}")
     for one in pending:
         click.echo(f"pending   {one.id}  {one.title}")
@@ -155,7 +160,7 @@ def check(database: str | None, as_json: bool) -> None:
     url = _url(database)
     found = revisions.check(url)
     if as_json:
-        _say_json({"database": url, "ok": not found, "differences": found})
+        _say_json({"database": shown(url), "ok": not found, "differences": found})
     else:
         for difference in found:
             click.echo(difference)
@@ -181,7 +186,9 @@ def _url(database: str | None) -> str:
     """The database meant, as a URL. A path is SQLite's."""
     import os
 
-    from system.database import sqlite_path
+    from sqlalchemy.exc import ArgumentError
+
+    from system.database import is_sqlite, sqlite_path
     from system.settings import DEFAULT_DATABASE_URL
 
     environment = os.environ.get("GYM_ENV", "dev")
@@ -195,8 +202,8 @@ def _url(database: str | None) -> str:
         database = DEFAULT_DATABASE_URL
     url = database if "://" in database else f"sqlite:///{database}"
     try:
-        return f"sqlite:///{sqlite_path(url)}"
-    except ValueError as error:
+        return f"sqlite:///{sqlite_path(url)}" if is_sqlite(url) else url
+    except (ValueError, ArgumentError) as error:
         raise click.UsageError(f"{error}.") from error
 
 
@@ -204,7 +211,11 @@ def _make_place(url: str) -> None:
     """Makes the database's directory, unless this is production, where a missing one is a typing mistake."""
     import os
 
-    place = _path(url).parent
+    from system.database import is_sqlite, sqlite_path
+
+    if not is_sqlite(url):
+        return
+    place = sqlite_path(url).parent
     if os.environ.get("GYM_ENV") == "prod" and not place.is_dir():
         raise click.UsageError(f"There is no directory {place}; make it, or correct the database's URL.")
     try:
@@ -213,34 +224,42 @@ def _make_place(url: str) -> None:
         raise click.UsageError(f"The directory {place} cannot be made: {error.strerror}.") from error
 
 
-def _migrate(url: str, way: Sequence[Revision], store: str, demo: bool, as_json: bool, move: Move) -> None:
-    """Backs up, moves, and says so; alone on the database while it lasts."""
+def _migrate(url: str, way: Sequence[Revision], store: str | None, demo: bool, as_json: bool, move: Move) -> None:
+    """Backs up unless there is no store, moves, and says so; alone with a SQLite database while it lasts."""
     from migrations import revisions
 
     done: Sequence[Revision] = ()
     backup = None
     if way:
-        with _alone(_path(url)):
-            backup = _proven_backup(url, store, demo) if revisions.holds_data(url) else None
+        with _alone(url):
+            backup = _proven_backup(url, store, demo) if store and revisions.holds_data(url) else None
             done = _moved(url, store, backup, move)
     now = revisions.current(url)
     if as_json:
-        _say_json({"database": url, "revision": now, "moved": _plain(done), "backup": backup, "store": store})
+        _say_json({"database": shown(url), "revision": now, "moved": _plain(done), "backup": backup, "store": store})
     elif not done:
-        click.echo(f"{_path(url)} is at {now or 'base'} already; nothing was done.")
+        click.echo(f"{_named(url)} is at {now or 'base'} already; nothing was done.")
     else:
-        click.echo(f"{_path(url)} is at {now or 'base'}, after {', '.join(one.id for one in done)}.")
-        if backup:
+        click.echo(f"{_named(url)} is at {now or 'base'}, after {', '.join(one.id for one in done)}.")
+        if backup and store:
             click.echo(f"It can be put back as it was with: {_way_back(url, store, backup)}")
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Nobody else migrates the database or has it open while the block runs. Raises Locked or InUse, naming who does."""
+def _alone(url: str) -> Iterator[None]:
+    """Nobody else migrates a SQLite database or has it open while the block runs. Raises Locked or InUse, naming who does.
+
+    On PostgreSQL each revision takes a lock of its own, and a service may go on meanwhile.
+    """
     from backups.errors import InUse
     from backups.lock import hold
     from backups.sqlite.holders import holders_of
+    from system.database import is_sqlite, sqlite_path
 
+    if not is_sqlite(url):
+        yield
+        return
+    path = sqlite_path(url)
     with hold(path.with_name(f"{path.name}.migrating"), f"migration of {path.name}"):
         holders = holders_of([path, path.with_name(f"{path.name}-wal")])
         if holders:
@@ -268,7 +287,7 @@ def _proven_backup(url: str, store: str, demo: bool) -> str:
     return manifest.id
 
 
-def _moved(url: str, store: str, backup: str | None, move: Move) -> Sequence[Revision]:
+def _moved(url: str, store: str | None, backup: str | None, move: Move) -> Sequence[Revision]:
     """Moves, telling of each revision. Raises MigrationStopped with the way back when one fails."""
     from migrations import revisions
     from migrations.errors import MigrationError
@@ -277,7 +296,7 @@ def _moved(url: str, store: str, backup: str | None, move: Move) -> Sequence[Rev
         return move(lambda revision: click.echo(f"moved across {revision.id}: {revision.title}", err=True))
     except MigrationError as error:
         said = f"{error} The database is at {revisions.current(url) or 'base'}, whole"
-        if backup:
+        if backup and store:
             said += f"; to put it back as it was: {_way_back(url, store, backup)}"
         raise MigrationStopped(f"{said}.") from error
 
@@ -285,13 +304,20 @@ def _moved(url: str, store: str, backup: str | None, move: Move) -> Sequence[Rev
 def _way_back(url: str, store: str, backup: str) -> str:
     import shlex
 
-    return shlex.join(["gymkhana", "backup", "restore", "--database", url, "--store", store, "--backup", backup])
+    return shlex.join(["gymkhana", "backup", "restore", "--database", shown(url), "--store", store, "--backup", backup])
 
 
-def _path(url: str) -> Path:
-    from system.database import sqlite_path
+def _named(url: str) -> str:
+    from system.database import shown as named
 
-    return sqlite_path(url)
+    return named(url)
+
+
+def shown(url: str) -> str:
+    """A SQLite database's URL as it is, another one without its password."""
+    from sqlalchemy import make_url
+
+    return make_url(url).render_as_string(hide_password=True)
 
 
 def _plain(revisions: Sequence[Revision]) -> list[dict[str, str]]:
@@ -300,11 +326,11 @@ def _plain(revisions: Sequence[Revision]) -> list[dict[str, str]]:
 
 def _say_plan(url: str, found: str | None, way: Sequence[Revision], sql: str, as_json: bool) -> None:
     if as_json:
-        _say_json({"database": url, "revision": found, "would_move": _plain(way), "sql": sql if way else ""})
+        _say_json({"database": shown(url), "revision": found, "would_move": _plain(way), "sql": sql if way else ""})
     elif way:
         click.echo(sql, nl=False)
     else:
-        click.echo(f"{_path(url)} is at {found or 'base'} already; nothing would be done.")
+        click.echo(f"{_named(url)} is at {found or 'base'} already; nothing would be done.")
 
 
 def _say_json(document: dict[str, Any]) -> None:

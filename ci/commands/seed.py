@@ -34,13 +34,14 @@ def command(
     import msgspec
 
     from system import seed as seeding
-    from system.database import engine_for, sqlite_path
+    from system.database import engine_for, is_sqlite, sqlite_path
     from system.schema import check_schema
     from system.settings import settings
 
     url = database or settings().database_url
     try:
-        sqlite_path(url)
+        if is_sqlite(url):
+            sqlite_path(url)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
     if not Path(file).parent.is_dir():

@@ -53,7 +53,7 @@ def command(
     import sys
 
     from backups.swap import require_whole
-    from system.database import sqlite_path
+    from system.database import is_sqlite, sqlite_path
     from system.schema import check_schema
     from system.server import port_is_free
     from system.settings import Settings
@@ -62,10 +62,15 @@ def command(
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     try:
         config = Settings()
-        sqlite_path(config.database_url)
+        files = (sqlite_path(config.database_url),) if is_sqlite(config.database_url) else ()
     except ValueError as error:
         raise click.UsageError(_first_line(error)) from error
-    require_whole(sqlite_path(config.database_url))
+    if stores and not files:
+        raise click.UsageError(
+            "--backup-to ships SQLite's log; a PostgreSQL server's is shipped from beside that server."
+        )
+    for file in files:
+        require_whole(file)
     check_schema(config.database_url)
     if not port_is_free(config.host, config.port):
         raise click.UsageError(f"Port {config.port} on {config.host} is taken; free it or choose another with --port.")

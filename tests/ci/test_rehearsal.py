@@ -23,7 +23,7 @@ from ci.rehearsal import KINDS, Rehearsal
 from migrations import revisions
 from migrations.errors import NotOurs
 from system.database import SCHEMA_REVISION
-from tests.system.gym import Gym, busy_day
+from tests.system.gym import SqliteGym, busy_day
 
 pytestmark = pytest.mark.processes
 
@@ -35,7 +35,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with rows of every kind, at this code's schema."""
     path = tmp_path_factory.mktemp("busy") / "gym.db"
     revisions.upgrade(f"sqlite:///{path}")
-    gym = Gym(path)
+    gym = SqliteGym(path)
     busy_day(gym)
     gym.close()
     return path

@@ -173,7 +173,7 @@ def test_production_assumes_no_database_and_makes_no_directory(place: Path, monk
     ("name", "value", "said"),
     [
         ("GYM_ENV", "staging", "dev or prod"),
-        ("DATABASE_URL", "postgresql://localhost/gym", "does not name a SQLite file"),
+        ("DATABASE_URL", "mysql://127.0.0.1:1/gym", "names neither"),
         ("DATABASE_URL", "sqlite://", "does not name a SQLite file"),
     ],
 )

@@ -13,11 +13,9 @@ from typing import Any
 import httpx2
 
 from system.app import make_app
-from system.batch import Batches
 from system.database import Base, engine_for
-from system.failpoints import Failpoints
 from system.settings import Settings
-from system.writer import Writer, listen
+from system.writer import open_lane
 
 PASSWORD = "correct horse battery"
 
@@ -25,13 +23,12 @@ PASSWORD = "correct horse battery"
 class Front:
     """Serves while the block runs. Calls are made from the test's thread, one after the other."""
 
-    def __init__(self, directory: Path) -> None:
-        path = directory / "gym.db"
-        self.config = Settings(DATABASE_URL=f"sqlite:///{path}", runtime=directory)  # type: ignore[call-arg]
-        engine = engine_for(self.config.database_url, writer=True)
+    def __init__(self, directory: Path, url: str) -> None:
+        self.config = Settings(DATABASE_URL=url, runtime=directory)  # type: ignore[call-arg]
+        engine = engine_for(url, writer=True)
         Base.metadata.create_all(engine)
-        self._batches = Batches(engine, path, Failpoints(None), 5.0)
-        self._writer = Writer(self._batches, listen(directory), 64)
+        engine.dispose()
+        self._writer = open_lane(self.config)
         self._writing = threading.Thread(target=self._writer.serve)
         self._runner = asyncio.Runner()
         self._looping = threading.Thread(target=self._runner.get_loop().run_forever)
@@ -58,7 +55,7 @@ class Front:
         self._writer.stop()
         self._writing.join()
         self._writer.close()
-        self._batches.close()
+        self._writer.lane.close()
 
     def call(
         self,

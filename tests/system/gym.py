@@ -11,10 +11,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 import pysqlite3.dbapi2 as sqlite
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session
 
 import system.job_modules
+from backups.postgres.server import Server
 from system import (
     audit,
     challenge_service,
@@ -31,6 +32,7 @@ from system.errors import ServiceError
 from system.failpoints import Failpoints
 from system.jobs import Operation
 from system.operations_service import Survivor
+from system.sessions import Sessions
 from system.wire import Answer, Ask, Frames, ask, pack
 
 assert system.job_modules
@@ -47,21 +49,28 @@ _FAMILY = {kind.kind: kind for kind in ServiceError.__subclasses__()}
 class Gym:
     """A database and its one writer. Every applied job is committed; `now_ms` stands still until it is moved."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.url = f"sqlite:///{path}"
-        writing = engine_for(self.url, writer=True)
-        event.listen(writing, "connect", _in_haste)
+    def __init__(self, url: str, writing: Engine) -> None:
+        self.url = url
         Base.metadata.create_all(writing)
         self.reading = engine_for(self.url)
         self.now_ms = START_MS
-        self._batches = Batches(writing, path, Failpoints(None), job_budget_s=30.0)
         self._numbers = itertools.count(len(self.rows("SELECT 1 FROM operations")) + 1)
 
     def close(self) -> None:
         """Lets go of the database."""
         self.reading.dispose()
-        self._batches.close()
+
+    def run(self, asks: Sequence[Ask]) -> list[Answer]:
+        """The answers, after their commits."""
+        raise NotImplementedError
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query, read past every service."""
+        raise NotImplementedError
+
+    def tamper(self, *statements: str) -> None:
+        """Changes rows behind every rule's back: no foreign keys, no checks. Each statement must change something."""
+        raise NotImplementedError
 
     def apply(
         self, job: Any, *args: Any, actor: int | None = None, op: str | None = None, fingerprint: str = ""
@@ -85,7 +94,7 @@ class Gym:
             operation = Operation(op or f"{RUN}.{next(self._numbers)}", RUN, actor, fingerprint, self.now_ms)
             sent = Ask(number, job.name, args, operation, time.monotonic() + 30)
             asked += [ask(frame) for frame in frames.feed(pack(sent))]
-        return sorted(self._batches.run(asked), key=lambda answer: answer.number)
+        return sorted(self.run(asked), key=lambda answer: answer.number)
 
     def read(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs) -> R:
         """What a read function returns, on a connection that cannot write."""
@@ -106,20 +115,6 @@ class Gym:
         with self.session() as session:
             return {found.op: found for found in operations_service.survivors(session, RUN)}
 
-    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query, read past every service."""
-        with contextlib.closing(sqlite.connect(self.path)) as connection:
-            rows: list[tuple[Any, ...]] = connection.execute(statement, values).fetchall()
-        return rows
-
-    def tamper(self, *statements: str) -> None:
-        """Changes rows behind every rule's back: no foreign keys, no checks. Each statement must change something."""
-        with contextlib.closing(sqlite.connect(self.path)) as connection:
-            connection.execute("PRAGMA ignore_check_constraints = ON")
-            for statement in statements:
-                assert connection.execute(statement).rowcount != 0, statement
-            connection.commit()
-
     def user(self, name: str) -> int:
         """A new user with the welcome points; the password is never asked for here."""
         return int(self.apply(user_service.sign_up, name, "no password")["id"])
@@ -127,6 +122,77 @@ class Gym:
     def points(self, user_id: int) -> int:
         """The user's balance."""
         return int(self.read(user_service.profile, user_id)["points"])
+
+
+class SqliteGym(Gym):
+    """One in a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        url = f"sqlite:///{path}"
+        writing = engine_for(url, writer=True)
+        event.listen(writing, "connect", _in_haste)
+        super().__init__(url, writing)
+        self._batches = Batches(writing, path, Failpoints(None), job_budget_s=30.0)
+
+    def close(self) -> None:
+        super().close()
+        self._batches.close()
+
+    def run(self, asks: Sequence[Ask]) -> list[Answer]:
+        return self._batches.run(asks)
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite.connect(self.path)) as connection:
+            rows: list[tuple[Any, ...]] = connection.execute(statement, values).fetchall()
+        return rows
+
+    def tamper(self, *statements: str) -> None:
+        with contextlib.closing(sqlite.connect(self.path)) as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            for statement in statements:
+                assert connection.execute(statement).rowcount != 0, statement
+            connection.commit()
+
+
+class PostgresGym(Gym):
+    """One in a database of a PostgreSQL server, made from a template or empty, and dropped in the end."""
+
+    def __init__(self, server: Server, name: str, template: str = "template1") -> None:
+        self.server, self.name = server, name
+        with server.connect("postgres") as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        writing = engine_for(server.url(name), writer=True)
+        super().__init__(server.url(name), writing)
+        self._sessions = Sessions(writing, Failpoints(None), 1)
+
+    def close(self, *, drop: bool = True) -> None:
+        super().close()
+        self._sessions.close()
+        if drop:
+            with self.server.connect("postgres") as connection:
+                connection.execute(f'DROP DATABASE "{self.name}" WITH (FORCE)')
+
+    def run(self, asks: Sequence[Ask]) -> list[Answer]:
+        return [self._sessions.answer(one) for one in asks]
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.server.connect(self.name) as connection:
+            return connection.execute(statement.replace("?", "%s"), values or None).fetchall()
+
+    def tamper(self, *statements: str) -> None:
+        with self.server.connect(self.name) as connection:
+            connection.execute("SET session_replication_role = replica")  # foreign keys are triggers
+            for table, check in connection.execute(_CHECKS).fetchall():
+                connection.execute(f'ALTER TABLE "{table}" DROP CONSTRAINT "{check}"')
+            for statement in statements:
+                assert connection.execute(statement).rowcount != 0, statement
+
+
+_CHECKS = """
+SELECT conrelid::regclass::text, conname FROM pg_constraint
+WHERE contype = 'c' AND connamespace = 'public'::regnamespace
+"""
 
 
 def _in_haste(connection: Any, _entry: object) -> None:

@@ -23,6 +23,7 @@ from system.errors import Conflict, OutcomeUnknown, Unavailable
 from system.failpoints import Failpoints
 from system.jobs import Operation, Reply, write_job
 from system.lanes import Lanes, Places
+from system.reads import SqliteReads
 from system.wire import Answer
 from system.writer import Writer, listen
 
@@ -97,7 +98,7 @@ def bench(database: Path) -> Iterator[Bench]:
 @asynccontextmanager
 async def opened(database: Path, **changes: Any) -> AsyncIterator[Lanes]:
     limits: dict[str, Any] = {"read_places": 8, "write_places": 8, "read_deadline_s": 2.0, "write_deadline_s": 2.0}
-    lanes = Lanes(engine_for(f"sqlite:///{database}"), database, database.parent, **(limits | changes))
+    lanes = Lanes(SqliteReads(engine_for(f"sqlite:///{database}"), database), database.parent, **(limits | changes))
     await lanes.open()
     try:
         yield lanes

@@ -46,13 +46,18 @@ EFFECT_COLUMNS = [
 ]
 
 
+def other(text: str) -> str:
+    """Of the same length, where there is one: a column may take no more."""
+    return text[:-1] + ("y" if text.endswith("x") else "x")
+
+
 def test_a_changed_byte_in_any_effect_column_changes_the_digest(busy: Gym) -> None:
     assert len(EFFECT_COLUMNS) > 50
     for table, column in EFFECT_COLUMNS:
         row, operation, value = busy.rows(f"SELECT id, operation_id, {column} FROM {table} ORDER BY id DESC LIMIT 1")[0]
         with busy.session() as session:
             before = digest_of(session, operation)
-        changed = f"{value}x" if isinstance(value, str) else (value or 0) + 1_000
+        changed = other(value) if isinstance(value, str) else (value or 0) + 1_000
         busy.tamper(f"UPDATE {table} SET {column} = '{changed}' WHERE id = {row}")
         with busy.session() as session:
             assert digest_of(session, operation) != before, f"{table}.{column}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pysqlite3.dbapi2 as sqlite
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,7 @@ from system.errors import Conflict
 from system.jobs import JOBS, Job, Operation, Reply, write_job
 from system.points_models import ESCROW, USER
 from system.shapes import ID_MAX
-from tests.system.gym import Gym, faults
+from tests.system.gym import Gym, SqliteGym, faults
 
 
 def move(session: Session, operation: Operation, source: int, target: int, amount: int) -> Reply:
@@ -82,7 +83,7 @@ def test_only_the_mint_is_below_zero(gym: Gym) -> None:
 
 def test_the_schema_itself_refuses_an_overdrawn_account(gym: Gym) -> None:
     gym.user("ann")
-    with pytest.raises(sqlite.IntegrityError, match="not_overdrawn"):
+    with pytest.raises((sqlite.IntegrityError, psycopg.IntegrityError), match="not_overdrawn"):
         gym.rows("UPDATE points_accounts SET balance = -1 WHERE kind = 'user'")
 
 
@@ -183,7 +184,7 @@ _OPENING: list[tuple[Job, tuple[Any, ...], int | None]] = [
 def test_no_history_makes_or_loses_a_point(
     templates: Path, tmp_path_factory: pytest.TempPathFactory, calls: list[Any]
 ) -> None:
-    gym = Gym(Path(shutil.copy(templates / "empty.db", tmp_path_factory.mktemp("history") / "gym.db")))
+    gym = SqliteGym(Path(shutil.copy(templates / "empty.db", tmp_path_factory.mktemp("history") / "gym.db")))
     answers = gym.batch(_OPENING + calls)
     assert {answer.kind for answer in answers} <= {"", "conflict", "forbidden", "invalid", "not-found"}
     facts = gym.facts()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 
-import pysqlite3.dbapi2 as sqlite
 import pytest
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
+from sqlalchemy import select, update
 
 from system import user_service
-from system.database import sqlite_path
+from system.database import engine_for
 from system.errors import Conflict, NotFound, Unavailable
 from system.passwords import HASHER, NOBODYS, HashingPool
+from system.user_service import users
 from tests.system.front import PASSWORD, Front
 from tests.system.gym import Gym, faults
 
@@ -202,16 +202,22 @@ def test_logging_in_over_http_renews_an_outdated_hash(front: Front) -> None:
     """A wrong password renews nothing: it would be the wrong one that opens the door from then on."""
     front.join("http-gus")
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-    with contextlib.closing(sqlite.connect(sqlite_path(front.config.database_url))) as connection:
-        connection.execute("UPDATE users SET password_hash = ? WHERE name = 'http-gus'", (cheap,))
-        connection.commit()
-        known = "SELECT password_hash FROM users WHERE name = 'http-gus'"
-        wrong = front.call("POST", "/sessions", {"name": "http-gus", "password": "wrong horse"})
-        assert (wrong.status_code, connection.execute(known).fetchone()) == (401, (cheap,))
-        for _ in range(2):
-            body = {"name": "http-gus", "password": PASSWORD}
-            assert front.call("POST", "/sessions", body).status_code == 201
-        (renewed,) = connection.execute(known).fetchone()
+    engine = engine_for(front.config.database_url, writer=True)
+    known = select(users.c.password_hash).where(users.c.name == "http-gus")
+
+    def stored() -> str:
+        with engine.connect() as connection:
+            return str(connection.execute(known).scalar_one())
+
+    with engine.begin() as connection:
+        connection.execute(update(users).where(users.c.name == "http-gus").values(password_hash=cheap))
+    wrong = front.call("POST", "/sessions", {"name": "http-gus", "password": "wrong horse"})
+    assert (wrong.status_code, stored()) == (401, cheap)
+    for _ in range(2):
+        body = {"name": "http-gus", "password": PASSWORD}
+        assert front.call("POST", "/sessions", body).status_code == 201
+    renewed = stored()
+    engine.dispose()
     assert HASHER.verify(renewed, PASSWORD)
     assert not HASHER.check_needs_rehash(renewed)
 

@@ -13,20 +13,36 @@ from backups.stores.store import Store
 
 
 def engine_for(database: str, *, position_of: str | None = None) -> Engine:
-    """The engine for a database's URL, or for a path, which is SQLite's. Raises UsageError for a kind not known."""
+    """The engine for a database's URL, or for a path: a data directory is PostgreSQL's, any other SQLite's.
+
+    Raises UsageError for a kind not known.
+    """
     scheme = database.partition("://")[0] if "://" in database else "sqlite"
-    if scheme.partition("+")[0] != "sqlite":
+    kind = scheme.partition("+")[0]
+    if kind in ("postgresql", "postgres") or (Path(database) / "PG_VERSION").exists():
+        return _postgres(database, position_of)
+    if kind != "sqlite":
         raise UsageError(
-            f"Databases of the kind {scheme} cannot be backed up; SQLite can: sqlite:////absolute/path.db."
+            f"Databases of the kind {scheme} cannot be backed up; SQLite and PostgreSQL can: sqlite:////absolute/path.db, "
+            "postgresql://user@host/name."
         )
     return SqliteEngine(position_of=position_of)
 
 
 def engine_named(kind: str) -> Engine:
     """The engine that a manifest names. Raises UsageError for one that this version does not know."""
-    if kind != SqliteEngine.kind:
-        raise UsageError(f"This version knows no engine {kind}.")
-    return SqliteEngine()
+    if kind == SqliteEngine.kind:
+        return SqliteEngine()
+    if kind == "postgres":
+        return _postgres(None, None)
+    raise UsageError(f"This version knows no engine {kind}.")
+
+
+def _postgres(database: str | None, position_of: str | None) -> Engine:
+    from backups.postgres.connection import is_url
+    from backups.postgres.engine import PostgresEngine
+
+    return PostgresEngine(database if database and is_url(database) else None, position_of=position_of)
 
 
 def store_at(address: str, *, make: bool = False) -> Store:

@@ -13,8 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from backups import consolidate, disk, lock, parents
-from backups import swap as swaps
+from backups import consolidate, disk, parents
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.engine import Engine
 from backups.errors import BackupError, NoParent
@@ -65,17 +64,12 @@ def run_backup(
     for copy in store.copies:
         if copy.local is not None and not demonstration:
             require_separation(path, copy.local)
-    with store.exclusive(f"backup of {path}"), lock.hold(restore_lock_of(path), f"backup of {path}", shared=True):
-        swaps.require_whole(path)
+    purpose = f"backup of {path}"
+    with store.exclusive(purpose), engine.undisturbed(path, purpose):
         run = _Run(
             engine, path, store, keyring or Keyring.plain(), Pace(pace), log, progress, clock, size_bytes, free_bytes
         )
         return run.backup(kind)
-
-
-def restore_lock_of(database: Path) -> Path:
-    """The lock that a restore of this database holds alone, and every backup of it together with other backups."""
-    return database.with_name(f"{database.name}.restore-lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +129,7 @@ class _Run:
                     facts=facts,
                     versions=versions(self.engine.kind, facts),
                     log=self.span_since(before),
+                    server=reading.state,
                     envelope=envelope,
                 )
                 return publish(self.store, manifest, keys, writer)

@@ -22,7 +22,7 @@ from backups.errors import Damaged
 from backups.format import proof
 from backups.format.chain import Link
 from backups.format.facts import Facts
-from backups.format.manifest import FULL, Manifest
+from backups.format.manifest import FULL, Manifest, ServerState
 from backups.format.packs import Writer
 from backups.format.stored_chain import open_chain
 from backups.imaging import store_image
@@ -119,6 +119,7 @@ class FileReading:
     units: int
     taken_t: float
     known_facts: Facts
+    state: ServerState | None = None
 
     def blocks(self) -> Iterator[bytes]:
         step = max(1, _BLOCK_BYTES // self.unit_bytes) * self.unit_bytes

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from backups.format.facts import Facts, TableContent
+from backups.format.manifest import ServerState
 from backups.progress import Progress, silent
 from backups.sqlite.holders import Holder
 
@@ -37,6 +38,10 @@ class Reading(Protocol):
         Raises DatabaseDamaged as soon as the engine's own check has failed, or Busy when the deadline passes.
         """
 
+    @property
+    def state(self) -> ServerState | None:
+        """Of a server: to which state the image comes, once the blocks are read; None where the image is the state."""
+
     def facts(self) -> Facts:
         """The facts, once the blocks are read. Raises DatabaseDamaged when the engine's own check failed."""
 
@@ -54,6 +59,9 @@ class Engine(Protocol):
 
     def path_of(self, database: str) -> Path:
         """Where that database lives, whether or not it exists. Raises UsageError for one of another kind."""
+
+    def undisturbed(self, database: Path, purpose: str) -> AbstractContextManager[None]:
+        """No restore begins under the block, and none was left half done. Raises Locked or HalfRestored."""
 
     def size_bytes(self, database: Path) -> int:
         """Room that a copy needs, at most. Raises NoSuchDatabase when there is nothing there."""

@@ -30,6 +30,19 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class LogReplayed:
+    """What a server's recovery did: out of how many segments, to which position and timeline, with which last commit.
+
+    `reaches` is RFC 3339, empty when no commit was replayed.
+    """
+
+    segments: int
+    lsn: str
+    timeline: int
+    reaches: str
+
+
+@dataclass(frozen=True, slots=True)
 class Restoration:
     """A restore that succeeded. `evidence` is the directory that keeps the old files, None when there were none.
 
@@ -50,7 +63,7 @@ class Restoration:
     fetched_bytes: int = 0
     in_place: bool = False
     why_whole: str = ""
-    replayed: Replayed | None = None
+    replayed: Replayed | LogReplayed | None = None
     log_cost: str = ""
     """What of the shipped log could not be reached, as a sentence; empty when all of it was."""
 

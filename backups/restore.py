@@ -22,7 +22,6 @@ from typing import TypeVar
 from backups import build, delta, disk, lock
 from backups import plan as plans
 from backups import swap as swaps
-from backups.backup import restore_lock_of
 from backups.clock import SYSTEM, Clock, compact
 from backups.delta import Difference
 from backups.engine import Engine
@@ -38,7 +37,7 @@ from backups.plan import NoRestore, RestorePlan, Target
 from backups.progress import Progress, silent
 from backups.restoration import Restoration, Stopwatch
 from backups.stores.store import Store
-from backups.swap import Swap
+from backups.swap import Swap, restore_lock_of
 
 _Made = TypeVar("_Made")
 

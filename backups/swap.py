@@ -45,6 +45,11 @@ def record_of(database: Path) -> Path:
     return database.with_name(f"{database.name}.restore-plan.json")
 
 
+def restore_lock_of(database: Path) -> Path:
+    """The lock that a restore of this database holds alone, and every backup of it together with other backups."""
+    return database.with_name(f"{database.name}.restore-lock")
+
+
 def write_down(swap: Swap) -> None:
     """Make the record durable, in place of an older one."""
     disk.write_durably(record_of(Path(swap.database)), msgspec.json.encode(swap, order="sorted") + b"\n")

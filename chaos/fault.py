@@ -43,6 +43,12 @@ FAULTS: Mapping[str, str] = {
     "exhaust-connections": "chaos.postgres:ExhaustConnections",
     "idle-in-transaction": "chaos.postgres:IdleInTransaction",
     "deadlock-pairs": "chaos.postgres:DeadlockPairs",
+    "kill-postmaster": "chaos.server:KillPostmaster",
+    "kill-backend": "chaos.server:KillBackend",
+    "pause-postmaster": "chaos.server:PausePostmaster",
+    "delete-data-directory": "chaos.server:DeleteDataDirectory",
+    "delete-wal-segment": "chaos.server:DeleteWalSegment",
+    "corrupt-relation": "chaos.server:CorruptRelation",
     "corrupt-newest-backup": "chaos.backup_store:CorruptNewestBackup",
     "delete-store": "chaos.backup_store:DeleteStore",
 }

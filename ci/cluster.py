@@ -1,21 +1,27 @@
-"""The PostgreSQL server of a stand: a cluster of its own below the run's directory, run as a companion of the service.
+"""The PostgreSQL server of a stand: a cluster of its own below the run's directory, run beside the service, or two.
 
 <run>/pg/data          the cluster          <run>/pg/server.json   where faults and tools find the server
+<run>/pg-standby/data  the standby's copy, when there is one
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import psycopg
 
 from backups.postgres.binaries import binaries
-from backups.postgres.server import DATABASE, SUPERUSER, Server
+from backups.postgres.server import DATABASE, SUPERUSER, Server, ServerTrouble
 from ci.companions import Companions
 from ci.loopback import free_ports
 
 NAME = "postgres"
+STANDBY = "standby"
+"""What the standby is called: as a process beside the service, as a slot, and as the primary knows it."""
+FOLLOWS_WITHIN_S = 30.0
 
 
 @dataclass(slots=True)
@@ -23,15 +29,20 @@ class Cluster:
     """A server that is made once, and started and killed as often as the story wants, always at the same address."""
 
     directory: Path
+    has_standby: bool = False
     server: Server = field(init=False)
+    standby: Server | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.server = Server(self.directory, free_ports(1)[0], binaries())
+        first, second = free_ports(2)
+        self.server = Server(self.directory, first, binaries())
+        if self.has_standby:
+            self.standby = Server(self.directory.with_name(f"{self.directory.name}-{STANDBY}"), second, binaries())
 
     @property
     def url(self) -> str:
-        """The database as the service is told it."""
-        return self.server.url()
+        """The database as the service is told it; with a standby, wherever the primary is."""
+        return self.server.url(or_at=self.standby.port if self.standby else None)
 
     def build(self, companions: Companions) -> None:
         """The server runs, with an empty database. Raises ServerTrouble."""
@@ -46,6 +57,39 @@ class Cluster:
         known = {"host": str(self.server.sockets), "port": self.server.port, "user": SUPERUSER, "database": DATABASE}
         (self.directory / "server.json").write_bytes(msgspec.json.encode(known))
 
+    def follow(self, companions: Companions, *, synchronous: bool) -> None:
+        """The standby has all that the primary has, and takes what comes; `synchronous`, each commit waits for it."""
+        assert self.standby is not None
+        self.standby.init_standby(self.server, application=STANDBY)
+        companions.start(STANDBY, self.standby.command())
+        self.standby.wait_ready()
+        end_t = time.monotonic() + FOLLOWS_WITHIN_S
+        while not self.standby.following():
+            if time.monotonic() > end_t:
+                raise ServerTrouble(f"The standby does not follow its primary: {self.standby.last_words()}")
+            time.sleep(0.02)
+        if synchronous:
+            with self.server.connect("postgres") as connection:
+                connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'")
+                connection.execute("SELECT pg_reload_conf()")
+
+    def fence(self, companions: Companions) -> None:
+        """No process of the old primary is left, nor can it be started by mistake: its data is called another name."""
+        companions.kill(NAME)
+        fenced = self.server.data.with_name("data.fenced")
+        if self.server.data.exists():
+            self.server.data.rename(fenced)
+
+    def answers(self) -> bool:
+        """Whether the primary takes connections now; one that hangs for half a second does not."""
+        try:
+            self.server.connect("postgres", connect_timeout=1).close()
+        except psycopg.Error:
+            return False
+        return True
+
     def close(self) -> None:
-        """What it left outside its directory is gone."""
+        """What they left outside their directories is gone."""
         self.server.close()
+        if self.standby is not None:
+            self.standby.close()

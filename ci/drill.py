@@ -22,11 +22,12 @@ from typing import Any
 import msgspec
 from sqlalchemy.exc import DBAPIError
 
+from backups.errors import BackupError
 from chaos import fault as faults_there_are
 from chaos.fault import Fault
 from ci import environment, survey
 from ci.acts import ACTS
-from ci.cluster import Cluster
+from ci.cluster import NAME, Cluster
 from ci.drills import Blow, Database, Drill, Pace
 from ci.journal import Event, Journal
 from ci.loopback import HOST
@@ -40,6 +41,9 @@ from loadtests.tools import RunningLoad, load_tool
 CANARY_STEADY = 20
 """Probes in a row that must have been verified before the service counts as recovered: one second of them."""
 NOTICE_TIMEOUT_S = 20.0
+LOOK_EVERY_S = 0.1
+MISSED_LOOKS = 2
+"""A primary that does not answer so often in a row is taken for dead."""
 BASELINE_ENDS_S = 1.0
 """From the end of the baseline to whatever comes next: the requests that began in it end before that."""
 RECOVERY_TIMEOUT_S = 60.0
@@ -67,8 +71,9 @@ class Rehearsal:
         self.order = order
         self.directory = order.runs / new_run_id(order.drill.name, time.time())
         self.directory.mkdir(parents=True)
-        cluster = Cluster(self.directory / "pg") if order.database == "postgres" else None
-        self.stand = Stand(self.directory, service=order.service, cluster=cluster)
+        followed = order.drill.protection.standby != "none"
+        server = Cluster(self.directory / "pg", followed) if order.database == "postgres" else None
+        self.stand = Stand(self.directory, service=order.service, cluster=server)
         self.guard = Guard(self.stand, order.drill.protection)
         self.journal = Journal(self.directory / "events.jsonl", listener)
 
@@ -88,6 +93,8 @@ class Rehearsal:
                         self._fault(faults)
                         if self.order.drill.response == "none":
                             self._act()
+                        elif self.order.drill.response == "failover":
+                            self._fail_over(canary)
                         else:
                             self._recover(canary)
                     self._after()
@@ -129,6 +136,9 @@ class Rehearsal:
         users = self.order.pace.users
         self.stand.build(users=users + 1, tournaments=max(users // 50, 4), matches=users, seed=self.order.seed)
         self.guard.prepare()
+        if (standby := self.order.drill.protection.standby) != "none":
+            assert self.stand.cluster is not None
+            self.stand.cluster.follow(self.stand.companions, synchronous=standby == "synchronous")
         self.guard.start_agents()
         self.stand.start()
         self.stand.wait_ready()
@@ -228,13 +238,38 @@ class Rehearsal:
             else:
                 self._restore()
             self.guard.start_agents()
-            self.stand.start()
+            if self.stand.cluster is None or self.order.drill.response == "restart":
+                self.stand.start()
             self.stand.wait_ready(RECOVERY_TIMEOUT_S)
             self.journal.emit("serve.ready", "The service is ready again.")
             self._until(
                 lambda: canary.verified_in_row >= CANARY_STEADY, RECOVERY_TIMEOUT_S, "The canary stayed silent."
             )
         except StandError as error:  # a service that does not come back is the run's finding, not the harness' end
+            self.journal.emit("recovery.failed", str(error))
+
+    def _fail_over(self, canary: Canary) -> None:
+        """As whoever watches a primary does it: two failed looks, fence, promote."""
+        pair = self.stand.cluster
+        assert pair is not None
+        assert pair.standby is not None
+        try:
+            missed = 0
+            deadline = time.monotonic() + NOTICE_TIMEOUT_S
+            while missed < MISSED_LOOKS and time.monotonic() < deadline:
+                missed = 0 if pair.answers() else missed + 1
+                time.sleep(LOOK_EVERY_S)
+            self.journal.emit("notice", f"Noticed: the primary did not answer {missed} times in a row.")
+            pair.fence(self.stand.companions)
+            self.journal.emit("fence", "No process of the old primary is left, and its data has another name.")
+            pair.standby.promote()
+            self.journal.emit("promote.end", "The standby is the primary.")
+            self.stand.wait_ready(RECOVERY_TIMEOUT_S)
+            self.journal.emit("serve.ready", "The service is ready again.")
+            self._until(
+                lambda: canary.verified_in_row >= CANARY_STEADY, RECOVERY_TIMEOUT_S, "The canary stayed silent."
+            )
+        except (StandError, BackupError) as error:
             self.journal.emit("recovery.failed", str(error))
 
     def _notice(self, canary: Canary) -> None:
@@ -248,7 +283,12 @@ class Rehearsal:
         self.journal.emit("fence", text)
 
     def _restore(self) -> None:
-        self._kill("Writers are fenced: no process of the old service is left.")
+        if self.stand.cluster is None:
+            self._kill("Writers are fenced: no process of the old service is left.")
+        else:
+            self.stand.companions.kill(NAME)
+            self.guard.fence_agents()
+            self.journal.emit("fence", "No process of the old server is left; the service waits for the next one.")
         self._act()
         guard = self.guard
         told = self.stand.tool_json(
@@ -256,6 +296,8 @@ class Rehearsal:
         )
         (self.directory / "restore.json").write_bytes(msgspec.json.format(msgspec.json.encode(told)))
         self._tell_restoration(told)
+        if self.stand.cluster is not None:
+            self.stand.cluster.start(self.stand.companions)
 
     def _left(self) -> list[str]:
         """The addresses that a restore is told: those of the stores that the faults have left."""
@@ -272,8 +314,8 @@ class Rehearsal:
         self.journal.emit("restore.begin", "The backup is being restored.", at=phases["decide"]["end_t"])
         self.journal.emit("restore.end", "The database is rebuilt.", at=phases["build"]["end_t"])
         if replayed := told.get("replayed"):
-            self.journal.emit("replay.end", f"{replayed['commits']} commits were replayed from the shipped log.",
-                              at=phases["replay"]["end_t"])  # fmt: skip
+            until = f"{replayed['commits']} commits" if "commits" in replayed else f"The log up to {replayed['lsn']}"
+            self.journal.emit("replay.end", f"{until}: replayed from what was shipped.", at=phases["replay"]["end_t"])
         self.journal.emit("verify.end", "It was checked and swapped in.", at=phases["swap"]["end_t"])
 
     def _after(self) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Response = Literal["none", "restart", "restore"]
-"""What the operator does once the fault is noticed: wait for it to end, start the service again, or restore a backup."""
+Response = Literal["none", "restart", "restore", "failover"]
+"""What the operator does once the fault is noticed: wait for it to end, start the service again, restore a backup, or put
+the standby in the primary's place."""
 
 
 Database = Literal["sqlite", "postgres"]
@@ -29,13 +30,14 @@ class Protection:
 
     `object_store` is a second store, on an S3 server of the stand's own. The shipped `log` makes a restore end at the last
     commit that was shipped (continuous), or at the last one acknowledged (synchronous). `schedule_s` is how often a
-    scheduler makes a backup by itself.
+    scheduler makes a backup by itself. A `standby` follows a PostgreSQL server; each commit waits for a synchronous one.
     """
 
     object_store: bool = False
     log: Literal["none", "continuous", "synchronous"] = "none"
     encrypted: bool = False
     schedule_s: float | None = None
+    standby: Literal["none", "asynchronous", "synchronous"] = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,36 @@ ON_POSTGRES: Mapping[str, Drill] = {
             "none",
             backups=0,
             acts=("start-server",),
+        ),
+        Drill(
+            "lost-data-directory",
+            "The server and its disk are gone; the base backup is restored and the log that was taken replayed.",
+            (Blow("delete-data-directory", {}),),
+            "restore",
+            protection=Protection(log="continuous"),
+        ),
+        Drill(
+            "lost-server-disk",
+            "The server and its disk are gone, while each commit waits until the log that holds it is elsewhere.",
+            (Blow("delete-data-directory", {}),),
+            "restore",
+            protection=Protection(log="synchronous"),
+        ),
+        Drill(
+            "lost-primary-failover",
+            "The primary is killed under load; it is fenced, and its standby promoted.",
+            (Blow("kill-postmaster", {}),),
+            "failover",
+            backups=0,
+            protection=Protection(standby="asynchronous"),
+        ),
+        Drill(
+            "lost-primary-synchronous",
+            "The same, while each commit waits until the standby has it.",
+            (Blow("kill-postmaster", {}),),
+            "failover",
+            backups=0,
+            protection=Protection(standby="synchronous"),
         ),
     )
 }

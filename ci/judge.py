@@ -161,7 +161,7 @@ def _told(case: Case, goals: Goals) -> Iterator[Criterion]:
     acked = f"{found.acked} writes acknowledged"
     yield ledger.unknown(doubt, acked) if doubt else ledger.passes(acked)
     yield _lost(case, goals)
-    if case.response == "restore":
+    if case.response in ("restore", "failover"):
         yield _loss_in_seconds(case, goals)
     yield Promise("DATA-ALTERED", "Writes altered", "0").found_none(found.altered, doubt)
     yield Promise("DATA-PHANTOM", "Writes nobody was told of", "0").found_none(found.phantom, doubt)
@@ -205,9 +205,14 @@ def _level(told: Mapping[str, Any] | None) -> Criterion:
 
 
 def _lost(case: Case, goals: Goals) -> Criterion:
-    """A restore may lose what came after its backup was begun. Nothing else may lose anything."""
+    """A restore may lose what came after its backup was begun, and an asynchronous standby lacks what it had not taken yet;
+    how much that was is judged in seconds. Nothing else may lose anything."""
     measured, restores = f"{case.rpo.lost} of {case.rpo.acked}", case.response == "restore" and not goals.keeps_all
-    lost = Promise("DATA-LOST", "Acknowledged writes lost", "0 from before the restored backup" if restores else "0")
+    follows = case.response == "failover" and not goals.keeps_all
+    allowed = "0 from before the restored backup" if restores else "those the standby had not" if follows else "0"
+    lost = Promise("DATA-LOST", "Acknowledged writes lost", allowed)
+    if follows:
+        return lost.unknown(case.doubt, measured) if case.doubt else lost.passes(measured)
     if not restores and case.rpo.lost:
         return lost.fails(measured, examples(case.findings.lost))
     if early := case.losses_before_backup:
@@ -225,7 +230,8 @@ def _loss_in_seconds(case: Case, goals: Goals) -> Criterion:
     goal = "the restored backup's age" if bound is None else f"<= {bound:.1f} s, the restored backup's age"
     if goals.keeps_all or goals.loss_s is not None:
         bound = 0.0 if goals.keeps_all or goals.loss_s is None else goals.loss_s
-        goal = f"<= {bound:.1f} s, the log replayed"
+        how = "as far as the standby had come" if case.response == "failover" else "the log replayed"
+        goal = f"<= {bound:.1f} s, {how}"
     loss = Promise("RPO", "Seconds of writes lost", goal)
     if case.doubt:
         return loss.unknown(case.doubt, "not known")

@@ -32,6 +32,7 @@ PHASE_ENDS = {
     "notice": "detect",
     "fence": "fence",
     "decide": "decide",
+    "promote.end": "promote",
     "restore.end": "restore",
     "replay.end": "replay",
     "verify.end": "verify",

@@ -54,7 +54,7 @@ class Guard:
                 path = self.identity(name)
                 path.touch(mode=0o600)
                 path.write_text(f"{identity}\n", "ascii")
-        if self.protection.log != "none":
+        if self.protection.log != "none" and self.stand.cluster is None:
             self.stand.environment["GYM_SHIP"] = str(self.socket)
             self.stand.environment["GYM_SHIP_MODE"] = "sync" if self.protection.log == "synchronous" else "async"
 
@@ -67,22 +67,19 @@ class Guard:
     def start_agents(self) -> None:
         """The log is being shipped, and backups are scheduled, as far as this protection has it."""
         if self.protection.log != "none":
-            command = (
-                *_COMMAND,
-                "backup",
-                "watch",
-                *self.database(),
-                *self.stores(str(self.stand.store)),
-                "--socket",
-                str(self.socket),
-                "--demo",
-            )
-            self.stand.companions.start(WATCH, command, self.stand.environment)
+            words = [*self.database(), *self.stores(str(self.stand.store)), *self._arriving(), "--demo"]
+            self.stand.companions.start(WATCH, (*_COMMAND, "backup", "watch", *words), self.stand.environment)
         if self.protection.schedule_s is not None:
             every = f"{self.protection.schedule_s:g}s"
             words = [*self.database(), *self.stores(), "--every", every, "--demo"]
             command = (*_COMMAND, "schedule", *words)
             self.stand.companions.start(SCHEDULER, command, self.stand.environment)
+
+    def _arriving(self) -> list[str]:
+        """Where the log's agent is asked to ship; or whether a server's commits wait for it."""
+        if self.stand.cluster is None:
+            return ["--socket", str(self.socket)]
+        return ["--sync"] if self.protection.log == "synchronous" else []
 
     def fence_agents(self) -> None:
         """Nothing beside the service has the database open any more."""

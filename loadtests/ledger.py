@@ -75,7 +75,7 @@ class Done(_Timed, frozen=True, kw_only=True, tag="done"):
     seq: int | None = None
     err: str | None = None
     db: float | None = None
-    verified: bool | msgspec.UnsetType = msgspec.UNSET
+    verified: bool | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class User(_Timed, frozen=True, kw_only=True, tag="user"):

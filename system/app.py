@@ -66,7 +66,11 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         app.state.health = health.Health(lanes, config.database_url)
         app.state.passwords = HashingPool(config.hash_threads, config.hash_places)
         await lanes.open()
-        beside = [asyncio.create_task(app.state.health.watch()), asyncio.create_task(periodic.run(lanes))]
+        beside = [asyncio.create_task(app.state.health.watch())]
+        if config.worker == 1:
+            beside.append(asyncio.create_task(periodic.run(lanes)))
+        if config.workers > 1:
+            beside.append(asyncio.create_task(_leave_pages(config)))
         try:
             yield
         finally:
@@ -82,6 +86,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # which asks the environment at every request
         redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
     app.state.settings = config
@@ -93,6 +98,12 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     app.add_exception_handler(Exception, _problem)  # answered here, raised on to the edge, which logs it
     _bad_parameters(app)
     return app, Edge(app, config.body_limit_bytes, config.request_places)
+
+
+async def _leave_pages(config: Settings) -> None:
+    while True:
+        await asyncio.to_thread(metrics.leave_page, config.runtime_directory())
+        await asyncio.sleep(metrics.PAGE_INTERVAL_S)
 
 
 async def _metrics(request: Request) -> Response:

@@ -13,9 +13,14 @@ from system.jobs import JOBS, NOTHING_HAPPENED, Reply
 from system.wire import Answer, Ask
 
 
-def apply(session: Session, ask: Ask, failpoints: Failpoints, break_connection: Callable[[], None]) -> Answer:
-    """The answer to give once the transaction is committed. Raises whatever the job raises, and then nothing may be kept."""
-    known = operations.stored(session, ask.operation.id)
+def apply(
+    session: Session, ask: Ask, failpoints: Failpoints, break_connection: Callable[[], None], *, look: bool = True
+) -> Answer:
+    """The answer to give once the transaction is committed. Raises whatever the job raises, and then nothing may be kept.
+
+    Without a `look` whether the operation was applied before, one that was raises something too: its id is unique.
+    """
+    known = operations.stored(session, ask.operation.id) if look else None
     if known is not None:
         return replay(ask, known)
     job = JOBS[ask.job]

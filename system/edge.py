@@ -14,8 +14,9 @@ from typing import Any
 
 import structlog
 
+from system import metrics
 from system.errors import TooLarge, Unavailable
-from system.metrics import LANE_SHED, REQUEST_SECONDS, REQUESTS
+from system.metrics import LANE_SHED
 from system.problems import problem_bytes
 
 Scope = MutableMapping[str, Any]
@@ -106,8 +107,8 @@ class Edge:
                 await _send_problem(sending, *problem_bytes(error, request_id))
         finally:
             route = _route(scope)
-            REQUESTS.labels(scope["method"], route, str(status)).inc()
-            REQUEST_SECONDS.labels(route).observe(time.perf_counter() - began)
+            metrics.requests(scope["method"], route, status).inc()
+            metrics.request_seconds(route).observe(time.perf_counter() - began)
             if status >= 500:
                 log.warning(
                     "request refused", request_id=request_id, method=scope["method"], route=route, status=status

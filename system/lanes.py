@@ -20,10 +20,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from system import processes
+from system import metrics, processes
 from system.errors import OutcomeUnknown, ServiceError, Unavailable
 from system.jobs import Job, Operation
-from system.metrics import DATABASE_SECONDS, LANE_DEPTH, LANE_SHED, SHIP_SECONDS
+from system.metrics import LANE_SHED, SHIP_SECONDS
 from system.reads import ReadFailed, Reads, ReadTooLong
 from system.wire import Answer, Ask, Frames, answer, pack, socket_path
 
@@ -55,7 +55,7 @@ class Places:
             self.shed(domain, "domain-full", f"Too many {domain} requests are waiting.")
         self._free -= 1
         self._held[domain] += 1
-        depth = LANE_DEPTH.labels(self._lane, domain)
+        depth = metrics.lane_depth(self._lane, domain)
         depth.inc()
         try:
             yield
@@ -137,7 +137,7 @@ class Lanes:
             got = await self._writer.ask(ask)
         if got.kind:
             raise _error(got)
-        DATABASE_SECONDS.labels("write", domain).observe(got.database_ms / 1000)
+        metrics.database_seconds("write", domain).observe(got.database_ms / 1000)
         if got.shipped_ms:
             SHIP_SECONDS.observe(got.shipped_ms / 1000)
         return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms)
@@ -158,7 +158,7 @@ class Lanes:
             except (ReadTooLong, ReadFailed) as error:
                 raise self._refusal(error) from error
             finally:
-                DATABASE_SECONDS.labels("read", domain).observe(time.perf_counter() - began)
+                metrics.database_seconds("read", domain).observe(time.perf_counter() - began)
 
     async def long_read(
         self, domain: str, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs

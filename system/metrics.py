@@ -1,16 +1,24 @@
 """What the service says about itself at `/metrics`, in the Prometheus text format.
 
-Counters and histograms are fed where things happen; memory and open connections are read from the kernel when asked.
+Counters and histograms are fed where things happen; memory and open connections are read from the kernel when asked. Of
+several HTTP processes each leaves its page where the others find it, once a second; whichever is asked tells the sum.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the page and nobody reads them
 REGISTRY = CollectorRegistry(auto_describe=True)
@@ -32,38 +40,105 @@ SHIP_SECONDS = Histogram(
     buckets=_DATABASE_BUCKETS, registry=REGISTRY,
 )  # fmt: skip
 OPEN_CONNECTIONS = Gauge(
-    "gymkhana_open_connections", "Established connections to the service's port.", registry=REGISTRY
-)
-MEMORY = Gauge("gymkhana_memory_bytes", "Resident memory of each process.", ("process",), registry=REGISTRY)
-LANE_DEPTH = Gauge("gymkhana_lane_depth", "Jobs waiting or under way.", ("lane", "domain"), registry=REGISTRY)
+    "gymkhana_open_connections", "Established connections to the service's port.", registry=REGISTRY,
+)  # fmt: skip
+MEMORY = Gauge(
+    "gymkhana_memory_bytes", "Resident memory of each process.", ("process",), registry=REGISTRY,
+)  # fmt: skip
+LANE_DEPTH = Gauge(
+    "gymkhana_lane_depth", "Jobs waiting or under way.", ("lane", "domain"), registry=REGISTRY,
+)  # fmt: skip
 LANE_SHED = Counter("gymkhana_lane_shed", "Jobs refused unapplied.", ("lane", "domain", "reason"), registry=REGISTRY)
 WRITE_RETRIES = Counter(
     "gymkhana_write_retries", "Jobs run again, as the server rolled them back or was lost.", ("reason",),
     registry=REGISTRY,
 )  # fmt: skip
 READY = Gauge("gymkhana_ready", "1 while the service takes work.", registry=REGISTRY)
-OUTBOX_PENDING = Gauge("gymkhana_outbox_pending", "Notifications written and not yet delivered.", registry=REGISTRY)
+OUTBOX_PENDING = Gauge(
+    "gymkhana_outbox_pending", "Notifications written and not yet delivered.", registry=REGISTRY,
+)  # fmt: skip
 
+PAGES = "metrics"
+"""Where below the runtime directory the pages are left."""
+PAGE_INTERVAL_S = 1.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _ESTABLISHED = "01"
 
 
 def render(port: int, runtime: Path) -> bytes:
     """The whole page, memory and connections as they are now."""
-    OPEN_CONNECTIONS.set(open_connections(port))
-    for process, size in memory(runtime).items():
+    known = _processes(runtime)
+    http = [int(process["pid"]) for name, process in known.items() if name.startswith("http")]
+    OPEN_CONNECTIONS.set(open_connections(port, http))
+    for process, size in memory(known).items():
         MEMORY.labels(process).set(size)
-    return generate_latest(REGISTRY)
+    siblings = _pages(runtime, http)
+    return generate_latest(_Summed(siblings) if siblings else REGISTRY)
 
 
-def open_connections(port: int) -> int:
-    """How many established connections this process holds on `port`: the kernel's count, not ours."""
+def leave_page(runtime: Path) -> None:
+    """This process's page is where the others find it."""
+    directory = runtime / PAGES
+    directory.mkdir(exist_ok=True)
+    partial = directory / f".{os.getpid()}"
+    partial.write_bytes(generate_latest(REGISTRY))
+    partial.replace(directory / str(os.getpid()))
+
+
+def _pages(runtime: Path, http: Sequence[int]) -> list[str]:
+    """What the other living HTTP processes left."""
+    found = []
+    for pid in http:
+        if pid != os.getpid():
+            with contextlib.suppress(FileNotFoundError):
+                found.append((runtime / PAGES / str(pid)).read_text("utf-8"))
+    return found
+
+
+class _Summed(Collector):
+    """Our own figures and those of the others' pages: sums, but for those that whoever is asked knows best."""
+
+    def __init__(self, pages: Sequence[str]) -> None:
+        self._pages = pages
+
+    def collect(self) -> Iterable[Metric]:
+        others: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = {}
+        families: dict[str, Metric] = {}
+        for page in self._pages:
+            for family in text_string_to_metric_families(page):
+                families[family.name] = family
+                for one in family.samples:
+                    others.setdefault((one.name, tuple(sorted(one.labels.items()))), []).append(one.value)
+        for family in REGISTRY.collect():
+            families.pop(family.name, None)
+            whole = Metric(family.name, family.documentation, family.type)
+            for one in family.samples:
+                more = others.pop((one.name, tuple(sorted(one.labels.items()))), [])
+                whole.add_sample(one.name, one.labels, _TOGETHER.get(one.name, sum)([one.value, *more]))
+            for (name, labels), values in list(others.items()):  # What only others have seen.
+                if name.startswith(family.name):
+                    whole.add_sample(name, dict(labels), sum(values))
+                    del others[(name, labels)]
+            yield whole
+
+
+_TOGETHER: Mapping[str, Callable[[list[float]], float]] = {
+    "gymkhana_ready": min,
+    "gymkhana_outbox_pending": max,
+    "gymkhana_open_connections": itemgetter(0),
+    "gymkhana_memory_bytes": itemgetter(0),
+}
+"""How figures of several processes become one, where that is not their sum; the first is of whoever is asked."""
+
+
+def open_connections(port: int, pids: Sequence[int]) -> int:
+    """How many established connections these processes hold on `port`: the kernel's count, not ours."""
     ours = set()
-    for descriptor in os.scandir("/proc/self/fd"):
-        try:
-            ours.add(os.readlink(descriptor.path))  # noqa: PTH115  # a thousand of them, once a second
-        except FileNotFoundError:  # closed since it was listed
-            continue
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError):  # It ended.
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(FileNotFoundError):  # It was closed since it was listed.
+                    ours.add(os.readlink(descriptor.path))  # noqa: PTH115  # a thousand of them, once a second
     local = f":{port:04X}"
     count = 0
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -78,12 +153,15 @@ def open_connections(port: int) -> int:
     return count
 
 
-def memory(runtime: Path) -> dict[str, int]:
-    """Resident bytes of each of the service's processes, by name."""
+def _processes(runtime: Path) -> dict[str, dict[str, float]]:
     try:
-        known = msgspec.json.decode((runtime / "processes.json").read_bytes(), type=dict[str, dict[str, float]])
+        return msgspec.json.decode((runtime / "processes.json").read_bytes(), type=dict[str, dict[str, float]])
     except FileNotFoundError:
-        known = {"http": {"pid": os.getpid()}}
+        return {"http": {"pid": os.getpid()}}
+
+
+def memory(known: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
+    """Resident bytes of each of the service's processes, by name."""
     sizes = {}
     for name, process in known.items():
         try:
@@ -92,3 +170,27 @@ def memory(runtime: Path) -> dict[str, int]:
             continue
         sizes[name] = int(resident) * _PAGE_BYTES
     return sizes
+
+
+@cache
+def requests(method: str, route: str, status: int) -> Counter:
+    """The counter of these requests. Kept, as finding it costs more than counting does."""
+    return REQUESTS.labels(method, route, str(status))
+
+
+@cache
+def request_seconds(route: str) -> Histogram:
+    """The histogram of that route's requests."""
+    return REQUEST_SECONDS.labels(route)
+
+
+@cache
+def database_seconds(lane: str, domain: str) -> Histogram:
+    """The histogram of that domain's time in the database."""
+    return DATABASE_SECONDS.labels(lane, domain)
+
+
+@cache
+def lane_depth(lane: str, domain: str) -> Gauge:
+    """The gauge of that domain's jobs in that lane."""
+    return LANE_DEPTH.labels(lane, domain)

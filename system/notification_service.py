@@ -9,6 +9,7 @@ after `MAX_ATTEMPTS`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, RowMapping, Table, bindparam, func, insert, select, update
@@ -43,7 +44,7 @@ _SET = (
     .values(state=bindparam("now_state"), attempts=bindparam("tried"), next_attempt_ms=bindparam("due_ms"))
 )
 _LOG = insert(attempts)
-_RECEIVED = select(inbox.c.id).where(inbox.c.outbox_id == bindparam("entry"))
+_RECEIVED = select(inbox.c.outbox_id).where(inbox.c.outbox_id.in_(bindparam("entries", expanding=True)))
 _RECEIVE = insert(inbox)
 _COLUMNS = (inbox.c.id, inbox.c.kind, inbox.c.text, inbox.c.subject_id, inbox.c.at_ms, inbox.c.read_ms)
 _ALL = (
@@ -77,21 +78,19 @@ class DeliveryFailed(Exception):
 
 
 class Channel(Protocol):
-    """A way to reach a user. Delivering an entry a second time does nothing, by the entry's id."""
+    """A way to reach users. Delivering an entry a second time does nothing, by the entry's id."""
 
-    def deliver(self, session: Session, entry: RowMapping, now_ms: int) -> None:
-        """The user has been told. Raises DeliveryFailed when not."""
+    def deliver(self, session: Session, entries: Sequence[RowMapping], now_ms: int) -> None:
+        """All of them have been told. Raises DeliveryFailed when one has not."""
 
 
 class Inbox:
-    """The platform's own channel: a row the user reads over the API."""
+    """The platform's own channel: rows that users read over the API."""
 
-    def deliver(self, session: Session, entry: RowMapping, now_ms: int) -> None:
-        """The notification is in the user's inbox once the caller commits."""
-        if session.execute(_RECEIVED, {"entry": entry["id"]}).first() is not None:
-            return
-        session.execute(
-            _RECEIVE,
+    def deliver(self, session: Session, entries: Sequence[RowMapping], now_ms: int) -> None:
+        """The notifications are in their users' inboxes once the caller commits."""
+        received = set(session.scalars(_RECEIVED, {"entries": [entry["id"] for entry in entries]}))
+        rows = [
             {
                 "outbox_id": entry["id"],
                 "user_id": entry["user_id"],
@@ -99,8 +98,12 @@ class Inbox:
                 "text": entry["text"],
                 "subject_id": entry["subject_id"],
                 "at_ms": now_ms,
-            },
-        )
+            }
+            for entry in entries
+            if entry["id"] not in received
+        ]
+        if rows:
+            session.execute(_RECEIVE, rows)
 
 
 CHANNEL: Channel = Inbox()
@@ -133,33 +136,47 @@ def deliver_due(session: Session, operation: Operation, limit: int, now_ms: int)
     due = session.execute(_DUE, {"now_ms": now_ms, "limit": limit}).mappings().all()
     if not due:
         return NOTHING_HAPPENED
-    delivered = sum(_deliver(session, entry, now_ms) for entry in due)
-    failed = len(due) - delivered
+    errors = _attempt(session, due, now_ms)
+    session.execute(_SET, [_state_after(entry, error, now_ms) for entry, error in zip(due, errors, strict=True)])
+    session.execute(
+        _LOG,
+        [
+            {
+                "outbox_id": entry["id"],
+                "attempt": entry["attempts"] + 1,
+                "outcome": "failed" if error else "delivered",
+                "error": error,
+                "at_ms": now_ms,
+            }
+            for entry, error in zip(due, errors, strict=True)
+        ],
+    )
+    failed = sum(map(bool, errors))
+    delivered = len(due) - failed
     operations_service.record(session, operation, "notifications.delivered", None, delivered=delivered, failed=failed)
     return Reply(200, {"delivered": delivered, "failed": failed})
 
 
-def _deliver(session: Session, entry: RowMapping, now_ms: int) -> bool:
+def _state_after(entry: RowMapping, error: str, now_ms: int) -> dict[str, Any]:
     tried = entry["attempts"] + 1
-    error = _attempt(session, entry, now_ms)
     state = DELIVERED if not error else DEAD if tried >= MAX_ATTEMPTS else PENDING
     due_ms = now_ms + FIRST_RETRY_MS * 2 ** (tried - 1)
-    session.execute(_SET, {"wanted": entry["id"], "now_state": state, "tried": tried, "due_ms": due_ms})
-    outcome = "failed" if error else "delivered"
-    session.execute(
-        _LOG, {"outbox_id": entry["id"], "attempt": tried, "outcome": outcome, "error": error, "at_ms": now_ms}
-    )
-    return not error
+    return {"wanted": entry["id"], "now_state": state, "tried": tried, "due_ms": due_ms}
 
 
-def _attempt(session: Session, entry: RowMapping, now_ms: int) -> str:
-    """Why the channel did not deliver, empty when it did. What a failing one had written is undone, and nothing else."""
+def _attempt(session: Session, entries: Sequence[RowMapping], now_ms: int) -> list[str]:
+    """Why the channel did not deliver each entry, empty where it did. What a failing one had written is undone.
+
+    All at once, since nearly always all are delivered; where that fails, each alone.
+    """
     try:
         with session.begin_nested():
-            CHANNEL.deliver(session, entry, now_ms)
+            CHANNEL.deliver(session, entries, now_ms)
     except DeliveryFailed as failure:
-        return (str(failure) or "The channel gave no reason.")[:_REASON_CHARACTERS]
-    return ""
+        if len(entries) > 1:
+            return [error for entry in entries for error in _attempt(session, [entry], now_ms)]
+        return [(str(failure) or "The channel gave no reason.")[:_REASON_CHARACTERS]]
+    return [""] * len(entries)
 
 
 @write_job("notifications")

@@ -139,6 +139,7 @@ def main() -> int:
         return 2
     import uvloop
 
+    processes.settle_memory()
     uvloop.run(serve(config))
     return 0
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable
 import msgspec
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -45,6 +45,10 @@ class _Again(Exception):
         super().__init__(str(cause))
         self.reason = reason
         self.doubt = doubt
+
+
+class _Unlooked(Exception):
+    """The job failed, and nobody has looked whether its operation was applied before."""
 
 
 class Sessions:
@@ -81,12 +85,16 @@ class Sessions:
     def answer(self, ask: Ask) -> Answer:
         """The answer to one job, after its commit, or after it is certain or as unknown as it will stay."""
         doubt, pause_s = "", FIRST_PAUSE_S
+        look = False
         while not self.fenced:
             if time.monotonic() > ask.deadline:
                 break
             try:
-                return self._attempt(ask)
+                return self._attempt(ask, look=look)
+            except _Unlooked:  # Nearly always an operation is new; only when it fails may it have been applied before.
+                look = True
             except _Again as again:
+                look = True
                 WRITE_RETRIES.labels(again.reason).inc()
                 if again.doubt:
                     doubt = "The connection was lost while the commit was under way."
@@ -109,13 +117,15 @@ class Sessions:
                 answer = unknown(ask.number, "session-failed", "The operation failed, and its outcome is not known.")
             self.answered(key, answer)
 
-    def _attempt(self, ask: Ask) -> Answer:
+    def _attempt(self, ask: Ask, *, look: bool) -> Answer:
         began = time.monotonic()
         with SessionLocal(bind=self._engine) as session:
             try:
-                answer = apply(session, ask, self._failpoints, lambda: _break(session))
-            except Exception as error:  # noqa: BLE001  # the outermost line of a job: it fails alone
+                answer = apply(session, ask, self._failpoints, lambda: _break(session), look=look)
+            except Exception as error:  # the outermost line of a job: it fails alone
                 _roll_back(session)
+                if not look and isinstance(error, (ServiceError, IntegrityError)):
+                    raise _Unlooked from error
                 return self._refusal(ask, error)
             try:
                 session.commit()

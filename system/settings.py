@@ -22,6 +22,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     server: Literal["granian", "uvicorn"] = "granian"
+    workers: int = Field(default=1, ge=1, le=64)
+    """HTTP processes that share the port."""
+    worker: int = Field(default=1, ge=1)
+    """Which of them this is; the first does the service's own jobs."""
     runtime: Path | None = None
     """Directory of `processes.json` and the writer's socket; `<database>.runtime/` when unset, for PostgreSQL in `var/`."""
     failpoints: Path | None = None

@@ -2,6 +2,7 @@
 
     supervisor ┬─ writer   the one that writes the database
                ├─ http     the one that answers; knows the writer by its socket
+               ├─ http-2 … more of the same on the same port, as many as GYM_WORKERS says; the kernel deals connections out
                └─ …        companions, given on the command line as name=module; what they need is in the environment
 
 Standard library only, so that the process costs next to nothing. Who is alive is always written in
@@ -35,6 +36,16 @@ COMPANION_STOP_S = 10.0
 Modules = dict[str, str]
 
 
+def is_http(name: str) -> bool:
+    """Whether the child of that name answers HTTP."""
+    return name.partition("-")[0] == "http"
+
+
+def ours(name: str) -> bool:
+    """Whether the service is made of it; the others are companions."""
+    return name == "writer" or is_http(name)
+
+
 class Supervisor:
     """The children of one service, by name. `modules` maps a child's name to the module that is it."""
 
@@ -55,10 +66,9 @@ class Supervisor:
         while not self._stopping and code == 0:
             code = self._tend()
             time.sleep(0.02)
-        self._end("http", HTTP_STOP_S)
-        self._end("writer", WRITER_STOP_S)
-        for name in self._modules.keys() - CHILDREN.keys():
-            self._end(name, COMPANION_STOP_S)
+        self._end([name for name in self._modules if is_http(name)], HTTP_STOP_S)
+        self._end(["writer"], WRITER_STOP_S)
+        self._end([name for name in self._modules if not ours(name)], COMPANION_STOP_S)
         (self._runtime / "processes.json").unlink(missing_ok=True)
         return code
 
@@ -72,7 +82,7 @@ class Supervisor:
             if child is not None and child.poll() is not None:
                 del self._children[name]
                 changed = True
-                if child.returncode == CANNOT_SERVE and name in CHILDREN:
+                if child.returncode == CANNOT_SERVE and ours(name):
                     return CANNOT_SERVE
                 self._fell(name, child.returncode)
                 child = None
@@ -84,7 +94,11 @@ class Supervisor:
         return 0
 
     def _start(self, name: str) -> None:
-        environment = os.environ | {"GYM_SUPERVISOR": str(os.getpid()), "GYM_RUNTIME": str(self._runtime)}
+        environment = os.environ | {
+            "GYM_SUPERVISOR": str(os.getpid()),
+            "GYM_RUNTIME": str(self._runtime),
+            "GYM_WORKER": name.partition("-")[2] or "1",
+        }
         self._children[name] = subprocess.Popen([sys.executable, "-m", self._modules[name]], env=environment)
         self._began[name] = time.monotonic()
 
@@ -97,16 +111,17 @@ class Supervisor:
         sys.stderr.write(json.dumps(event) + "\n")
         sys.stderr.flush()
 
-    def _end(self, name: str, timeout_s: float) -> None:
-        child = self._children.get(name)
-        if child is None or child.poll() is not None:
-            return
-        child.terminate()
-        try:
-            child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+    def _end(self, names: list[str], timeout_s: float) -> None:
+        children = [child for name in names if (child := self._children.get(name)) and child.poll() is None]
+        for child in children:
+            child.terminate()
+        end_t = time.monotonic() + timeout_s
+        for child in children:
+            try:
+                child.wait(max(0.0, end_t - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
 
     def _publish(self) -> None:
         pids = {"supervisor": os.getpid()} | {name: child.pid for name, child in self._children.items()}
@@ -146,19 +161,26 @@ def supervise(runtime: Path, modules: Modules = CHILDREN) -> int:
         return Supervisor(runtime, modules).run()
 
 
+def workers(modules: Modules, count: int) -> Modules:
+    """The modules with so many HTTP processes."""
+    return modules | {f"http-{number}": modules["http"] for number in range(2, count + 1)}
+
+
 def main(modules: Modules = CHILDREN) -> int:
     """`python -m system.supervisor --runtime DIR`; everything else is in the environment (see `settings.py`)."""
     parser = argparse.ArgumentParser(prog="python -m system.supervisor", description="Runs the service's processes.")
     parser.add_argument("--runtime", type=Path, required=True)
     parser.add_argument("--child", action="append", default=[], type=companion, metavar="NAME=MODULE")
     arguments = parser.parse_args()
-    return supervise(arguments.runtime, modules | dict(arguments.child))
+    return supervise(
+        arguments.runtime, workers(modules, int(os.environ.get("GYM_WORKERS") or 1)) | dict(arguments.child)
+    )
 
 
 def companion(text: str) -> tuple[str, str]:
     """Name and module of one more child. Raises ValueError for what names none, or one of our own."""
     name, _, module = text.partition("=")
-    if not name.isidentifier() or name in CHILDREN or not all(part.isidentifier() for part in module.split(".")):
+    if not name.isidentifier() or ours(name) or not all(part.isidentifier() for part in module.split(".")):
         raise ValueError(text)
     return name, module
 

@@ -265,6 +265,7 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, writer.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides the order
+    processes.settle_memory()
     log.info("writer ready", database=shown(config.database_url))
     writer.serve()
     writer.close()

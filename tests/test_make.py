@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
 
 def make(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    for name in ("DB", "USERS", "SEED", "TOOL", "ONLY", "RUN", "SIZE_MB", "ROUNDS"):
+    for name in ("DB", "USERS", "SEED", "TOOL", "ONLY", "QUICK", "RUN", "SIZE_MB", "ROUNDS"):
         environment.pop(name, None)
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)

@@ -93,6 +93,27 @@ class LogSpan(msgspec.Struct, frozen=True):
     after: int | None
 
 
+class ServerState(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a backup of a server: which cluster, and how to come from the copy to one state of it.
+
+    Recovery begins at `begin_lsn`, in the log's segment `begin_segment`, and the state is the one at the restore point
+    `point`, which ends at `point_lsn`; the log up to there is in the backup. With `exact` the facts, which are those of
+    `database` as `user` sees it, are of that very state.
+    """
+
+    system: str
+    major: int
+    timeline: int
+    begin_lsn: str
+    begin_segment: str
+    point: str
+    point_lsn: str
+    exact: bool
+    segment_bytes: int
+    user: str
+    database: str
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One complete backup.
 
@@ -131,6 +152,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     facts: Facts
     versions: dict[str, str]
     log: LogSpan | None = None
+    server: ServerState | None = None
     envelope: Envelope | None = None
     checksum: str = ""
     mac: str = ""

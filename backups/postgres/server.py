@@ -24,6 +24,7 @@ import psycopg
 
 from backups.errors import BackupError
 from backups.postgres.binaries import Binaries, binaries, own, unprivileged
+from backups.postgres.connection import libpq
 
 HOST: Final = "127.0.0.1"
 SUPERUSER: Final = "gym"
@@ -89,10 +90,16 @@ class Server:
             own(self._sockets)
         return self._sockets
 
-    def url(self, database: str = DATABASE) -> str:
-        """What the service is told. It says where the password lies, and not what it is."""
+    def url(self, database: str = DATABASE, *, or_at: int | None = None) -> str:
+        """What the service is told. It says where the password lies, and not what it is.
+
+        With `or_at` it is the primary that is reached, whichever of the two ports it answers on.
+        """
         passfile = quote(str((self.directory / "pgpass").absolute()))
-        return f"postgresql+psycopg://{SUPERUSER}@{HOST}:{self.port}/{database}?passfile={passfile}"
+        if or_at is None:
+            return f"postgresql+psycopg://{SUPERUSER}@{HOST}:{self.port}/{database}?passfile={passfile}"
+        hosts = "&".join(f"host={HOST}:{port}" for port in (self.port, or_at))
+        return f"postgresql+psycopg://{SUPERUSER}@/{database}?{hosts}&target_session_attrs=primary&passfile={passfile}"
 
     def init(self) -> None:
         """A new cluster with data checksums, a superuser with a password, and nothing in it."""
@@ -106,6 +113,48 @@ class Server:
         ]  # fmt: skip
         self.run("initdb", *words)
         self.configure()
+
+    def init_standby(self, primary: Server, *, application: str) -> None:
+        """A copy of the running primary that will follow it by a slot, under the name `application`.
+
+        Raises ServerTrouble.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.keep_password((primary.directory / "password").read_text("ascii").strip())
+        with primary.connect("postgres") as connection:
+            connection.execute(
+                "SELECT pg_create_physical_replication_slot(%s, true) WHERE NOT EXISTS"
+                " (SELECT 1 FROM pg_replication_slots WHERE slot_name = %s)",
+                (application, application),
+            )
+        reached = libpq(primary.url("postgres"), application_name=application)
+        self.run("pg_basebackup", "--pgdata", str(self.data), "--wal-method=stream", "--checkpoint=fast", "--no-sync",
+                 "--slot", application, "-d", reached)  # fmt: skip
+        quoted = reached.replace("'", "''")
+        self.configure(
+            primary_conninfo=f"'{quoted}'",
+            primary_slot_name=f"'{application}'",
+            recovery_target_timeline="'latest'",
+            wal_receiver_status_interval="1s",
+            wal_retrieve_retry_interval="200ms",
+        )
+        (self.data / "standby.signal").touch()
+        own(self.directory)
+
+    def following(self) -> bool:
+        """Whether it is a standby that takes the log as it is written."""
+        with self.connect("postgres") as connection:
+            row = connection.execute("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'").fetchone()
+            return bool(row and row[0])
+
+    def promote(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """The standby is a primary and takes writes. Raises ServerTrouble."""
+        with self.connect("postgres") as connection:
+            row = connection.execute("SELECT pg_promote(true, %s)", (round(timeout_s),)).fetchone()
+            if not row or not row[0]:
+                raise ServerTrouble(
+                    f"The standby in {self.data} was not promoted in {timeout_s:.0f} s: {self.last_words()}"
+                )
 
     def keep_password(self, password: str) -> None:
         """The password lies where `url` says, for this user's eyes."""
@@ -161,10 +210,8 @@ class Server:
 
     def connect(self, database: str = DATABASE, **more: Any) -> psycopg.Connection[Any]:
         """A connection of the superuser's, in autocommit mode, by the private socket."""
-        return psycopg.connect(
-            host=str(self.sockets), port=self.port, user=SUPERUSER, dbname=database, autocommit=True,
-            connect_timeout=3, **more,
-        )  # fmt: skip
+        known = {"host": str(self.sockets), "port": self.port, "user": SUPERUSER, "connect_timeout": 3}
+        return psycopg.connect(dbname=database, autocommit=True, **{**known, **more})
 
     def create_database(self, name: str = DATABASE) -> None:
         """An empty database."""

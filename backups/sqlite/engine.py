@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from backups import lock, swap
 from backups.engine import Reading
 from backups.errors import BackupError, Busy, DatabaseDamaged, NoSpace, NoSuchDatabase, NotADatabase, UsageError
 from backups.format.facts import Facts, TableContent
@@ -58,6 +59,12 @@ class SqliteEngine:
             raise UsageError("A database in memory cannot be backed up or restored; name a file.")
         # SQLite puts the log beside the file that a link leads to, so that is the place to know.
         return Path(path).resolve()
+
+    @contextmanager
+    def undisturbed(self, database: Path, purpose: str) -> Iterator[None]:
+        with lock.hold(swap.restore_lock_of(database), purpose, shared=True):
+            swap.require_whole(database)
+            yield
 
     def size_bytes(self, database: Path) -> int:
         _require_file(database)
@@ -114,6 +121,8 @@ class SqliteReading:
 
     While it lasts the database's log cannot begin anew, so it grows with every commit.
     """
+
+    state = None
 
     def __init__(self, database: Path, agent: Conversation, opened: messages.Opened, progress: Progress) -> None:
         self.unit_bytes = opened.unit_bytes

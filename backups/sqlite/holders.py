@@ -34,7 +34,7 @@ def holders_of(paths: Iterable[Path]) -> tuple[Holder, ...]:
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and (path := _first_open(process, identities, names)):
-            found.append(Holder(int(process.name), _command(process), path))
+            found.append(Holder(int(process.name), command_of(int(process.name)), path))
     return tuple(sorted(found, key=lambda holder: holder.pid))
 
 
@@ -69,9 +69,10 @@ def _identity(path: Path) -> _Identity | None:
     return status.st_dev, status.st_ino
 
 
-def _command(process: Path) -> str:
+def command_of(pid: int) -> str:
+    """The command line of that process, for people."""
     try:
-        words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return "ended"
     words = " ".join(words.split())

@@ -10,6 +10,7 @@ import click
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: GYM_HOST, or 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: GYM_PORT, or 8080]")
 @click.option("--server", type=click.Choice(["granian", "uvicorn"]), help="HTTP server.  [default: granian]")
+@click.option("--workers", type=click.IntRange(1, 64), help="HTTP processes that share the port.  [default: 1]")
 @click.option("--runtime", type=click.Path(file_okay=False), metavar="DIR", help="Where its processes meet.")
 @click.option(
     "--backup-to",
@@ -28,6 +29,7 @@ def command(
     host: str | None,
     port: int | None,
     server: str | None,
+    workers: int | None,
     runtime: str | None,
     stores: tuple[str, ...],
     sync: bool,
@@ -58,7 +60,14 @@ def command(
     from system.server import port_is_free
     from system.settings import Settings
 
-    given = {"DATABASE_URL": database, "GYM_HOST": host, "GYM_PORT": port, "GYM_SERVER": server, "GYM_RUNTIME": runtime}
+    given = {
+        "DATABASE_URL": database,
+        "GYM_HOST": host,
+        "GYM_PORT": port,
+        "GYM_SERVER": server,
+        "GYM_WORKERS": workers,
+        "GYM_RUNTIME": runtime,
+    }
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     try:
         config = Settings()

@@ -33,10 +33,16 @@ def test_a_store_is_made_by_its_first_write_and_not_before(tmp_path: Path) -> No
 def test_kinds_that_are_not_known_are_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="ftp://"):
         store_at("ftp://host/path")
-    with pytest.raises(UsageError, match="postgresql"):
-        engine_for("postgresql+psycopg://localhost/gym")
+    with pytest.raises(UsageError, match="mysql"):
+        engine_for("mysql+pymysql://localhost/gym")
     with pytest.raises(UsageError, match="oracle"):
         engine_named("oracle")
+
+
+def test_postgres_is_known_by_url_data_directory_and_name(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("18\n")
+    kinds = {engine_for(one).kind for one in ("postgresql+psycopg://localhost/gym", "postgres://h/gym", str(tmp_path))}
+    assert kinds == {engine_named("postgres").kind} == {"postgres"}
 
 
 def test_sqlite_is_known_by_url_path_and_name() -> None:

@@ -128,7 +128,23 @@ def test_an_empty_store_is_said_to_be_empty(place: Path) -> None:
 
 
 def test_a_database_of_another_kind(place: Path) -> None:
-    assert "postgresql" in refused(UsageError, 2, "run", "--database", "postgresql://localhost/gym")
+    assert "mysql" in refused(UsageError, 2, "run", "--database", "mysql://localhost/gym")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("restore", "--database", "postgresql://localhost/gym", "--in-place"), "are SQLite's"),
+        (("restore", "--database", "postgresql://localhost/gym", "--to-position", "7"), "are SQLite's"),
+        (("restore", "--to-lsn", "0/3000148"), "are PostgreSQL's"),
+        (("restore", "--to-name", "before"), "are PostgreSQL's"),
+        (("restore", "--to-lsn", "0/1", "--to-name", "x"), "Say one of"),
+        (("watch", "--sync"), "are PostgreSQL's"),
+    ],
+)
+def test_what_belongs_to_the_other_kind_of_database_is_told(words: tuple[str, ...], said: str) -> None:
+    result = invoke(*words)
+    assert (result.exit_code, said in result.stderr) == (2, True)
 
 
 def test_one_backup_or_all_of_them_but_not_both(house: House) -> None:

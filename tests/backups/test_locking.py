@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from backups.backup import restore_lock_of, run_backup
+from backups.backup import run_backup
 from backups.errors import Locked
 from backups.format.manifest import Manifest
 from backups.keys.keyring import Keyring
 from backups.restore import restore
 from backups.stores.directory import DirectoryStore
+from backups.swap import restore_lock_of
 from tests.backups.light import ENGINE, Stand, make_stand
 
 

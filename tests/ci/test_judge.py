@@ -88,6 +88,14 @@ KEPT = having(
     drill="lost-disk", bitten=("kill-service", "delete-database"), findings__lost=(), rpo__lost=0, rpo__seconds=0.0,
     rpo__lost_writes=(),
 )(RESTORED)  # fmt: skip
+FAILED_OVER = having(
+    drill="lost-primary-failover", response="failover", bitten=("kill-postmaster",), restored=None,
+    rpo=Rpo(acked=100, lost=1, seconds=0.4, lost_writes=RESTORED.rpo.lost_writes, without_restore=1),
+)(RESTORED)  # fmt: skip
+SYNCHRONOUS = having(
+    drill="lost-primary-synchronous", response="failover", bitten=("kill-postmaster",), restored=None,
+    findings__lost=(), rpo=Rpo(acked=100, lost=0, seconds=0.0, without_restore=0),
+)(RESTORED)  # fmt: skip
 LOCKED = having(
     drill="wrong-key",
     bitten=("delete-database",),
@@ -106,7 +114,8 @@ AWAY = having(
 )(CRASHED)  # fmt: skip
 STORIES = {
     "restored": RESTORED, "crashed": CRASHED, "rolled back": ROLLED_BACK, "damaged": DAMAGED, "replayed": REPLAYED,
-    "kept": KEPT, "locked": LOCKED, "missed": MISSED_BACKUP, "away": AWAY,
+    "kept": KEPT, "failed over": FAILED_OVER, "synchronous": SYNCHRONOUS, "locked": LOCKED, "missed": MISSED_BACKUP,
+    "away": AWAY,
 }  # fmt: skip
 
 
@@ -134,8 +143,9 @@ def test_every_drill_has_its_goals_and_they_fit_its_faults() -> None:
         faults = {blow.fault for blow in EVERY[name].blows}
         assert goals.refuses_newest == ("corrupt-newest-backup" in faults)
         assert goals.rolls_back == ("fail-in-transaction" in faults)
-        assert goals.keeps_all == (EVERY[name].protection.log == "synchronous")
-        assert (goals.loss_s is not None) == (EVERY[name].protection.log == "continuous")
+        protection = EVERY[name].protection
+        assert goals.keeps_all == ("synchronous" in (protection.log, protection.standby))
+        assert (goals.loss_s is not None) == (protection.log == "continuous" or protection.standby == "asynchronous")
         assert (goals.alarm_s is not None) == ("await-alarm" in EVERY[name].acts)
         assert goals.refuses_key == ("try-wrong-key" in EVERY[name].acts)
         assert goals.degrades == ("bring-level" in EVERY[name].acts)
@@ -176,6 +186,9 @@ def test_the_criteria_of_each_story_are_these() -> None:
 
 
 FAILS: list[tuple[str, Case, Change]] = [
+    ("RPO", FAILED_OVER, having(rpo__seconds=1.2)),
+    ("RPO", SYNCHRONOUS, having(rpo__seconds=0.1)),
+    ("DATA-LOST", SYNCHRONOUS, having(findings__lost=("R.1",), rpo__lost=1)),
     ("NOTICED", CRASHED, having(noticed=False)),
     ("RTO", CRASHED, having(rto__total_s=15.0)),
     ("RTO", CRASHED, having(rto=Rto(total_s=None, watched_s=15.0, why_unknown="No canary was read back."))),
@@ -221,6 +234,8 @@ FAILS: list[tuple[str, Case, Change]] = [
 ]
 
 UNKNOWN: list[tuple[str, Case, Change]] = [
+    ("DATA-LOST", FAILED_OVER, having(findings__why_unknown=("The ledger was cut short.",))),
+    ("RPO", FAILED_OVER, having(rpo__seconds=None)),
     ("FAULT-BIT", CRASHED, having(bitten=())),
     ("FAULT-BIT", CRASHED, having(missed=("kill-service left no proof.",))),
     ("NOTICED", CRASHED, having(noticed=False, bitten=())),

@@ -192,7 +192,10 @@ def test_what_happened_before_the_bite_or_after_the_recovery_is_no_phase() -> No
     assert [phase.name for phase in rto.phases] == ["detect", "fence", "serve"]
 
 
-@given(st.lists(st.floats(140.0, 143.0), min_size=6, max_size=6), st.permutations(list(measure.PHASE_ENDS)))
+_ENDS = list(measure.PHASE_ENDS)
+
+
+@given(st.lists(st.floats(140.0, 143.0), min_size=len(_ENDS), max_size=len(_ENDS)), st.permutations(_ENDS))
 def test_phases_are_contiguous_ordered_and_add_up_to_the_whole(times: list[float], names: list[str]) -> None:
     events = [bite(140.0), *(event(t, name) for t, name in zip(times, names, strict=True))]
     rto = measure.recovery(events, CAME_BACK, ORIGIN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
@@ -48,17 +50,17 @@ class Broken:
         self.entries = entries
         self.reason = reason
 
-    def deliver(self, session: Session, entry: RowMapping, now_ms: int) -> None:
-        Inbox().deliver(session, entry, now_ms)
-        if entry["id"] in self.entries:
+    def deliver(self, session: Session, entries: Sequence[RowMapping], now_ms: int) -> None:
+        Inbox().deliver(session, entries, now_ms)
+        if any(entry["id"] in self.entries for entry in entries):
             raise DeliveryFailed(self.reason)
 
 
 class Crashing:
     """A channel with a bug: it raises what no channel may."""
 
-    def deliver(self, session: Session, entry: RowMapping, now_ms: int) -> None:
-        Inbox().deliver(session, entry, now_ms)
+    def deliver(self, session: Session, entries: Sequence[RowMapping], now_ms: int) -> None:
+        Inbox().deliver(session, entries, now_ms)
         raise RuntimeError("planted")
 
 

@@ -94,7 +94,7 @@ def run(
             kind=cast(Literal["auto", "full", "incr"], kind),
             keyring=keyring,
             pace=None if pace is None else int(pace * 1e6),
-            log=log_span(options.ship_socket(path)),
+            log=log_span(options.ship_socket(path)) if engine.kind == "sqlite" else None,
             progress=progress,
             demonstration=demo,
         )
@@ -107,7 +107,11 @@ def run(
 @click.option(
     "--socket", metavar="PATH", envvar="GYM_SHIP", help="Where it is asked to ship.  [default: beside the database]"
 )
-@click.option("--interval", metavar="TIME", default="1s", show_default=True, help="How often the log is shipped.")
+@click.option("--interval", metavar="TIME", help="How often the log is shipped.  [default: 1s, PostgreSQL 250ms]")
+@click.option("--spool", metavar="DIR", help="PostgreSQL: where the log arrives first.  [default: STORE.spool]")
+@click.option(
+    "--sync", is_flag=True, help="PostgreSQL: have every commit wait until the log that holds it has arrived."
+)
 @click.option(
     "--recipient", "recipients", metavar="AGE1…", multiple=True, envvar="GYM_RECIPIENTS", help="Seal the log."
 )
@@ -120,7 +124,9 @@ def watch(
     database: str,
     store: str,
     socket: str | None,
-    interval: str,
+    interval: str | None,
+    spool: str | None,
+    sync: bool,
     recipients: tuple[str, ...],
     host_secret: str,
     position: str,
@@ -131,9 +137,13 @@ def watch(
     It makes the backup that the log begins with, and checkpoints the database in the service's place: start the service with
     GYM_SHIP set to the same socket, and with GYM_SHIP_MODE=sync to have each write acknowledged only when it is shipped.
 
+    A PostgreSQL server's log is taken by pg_receivewal and a replication slot into the spool, which a restore reads too, and
+    from there to the store; base backups are `gymkhana backup run`.
+
     \b
-    Example:
+    Examples:
       gymkhana backup watch --store /mnt/backups
+      gymkhana backup watch --database postgresql://gym@127.0.0.1/gym --store /mnt/backups --sync
     """
     import os
     import sys
@@ -141,11 +151,24 @@ def watch(
     from backups.addresses import engine_for
     from backups.keeping.schedule import duration
 
-    path = engine_for(database).path_of(database)
+    engine = engine_for(database)
+    if engine.kind == "postgres":
+        words = [
+            "--database", database, "--store", store, "--spool", str(options.spool_of((store,), spool)),
+            *(["--interval-ms", f"{duration(interval).total_seconds() * 1000:g}"] if interval else []),
+            *(["--sync"] if sync else []), *(word for recipient in recipients for word in ("--recipient", recipient)),
+            "--host-secret", host_secret, *(["--demonstration"] if demo else []),
+        ]  # fmt: skip
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "backups.postgres.receive", *words])  # noqa: S606
+    if sync or spool:
+        raise click.UsageError(
+            "--sync and --spool are PostgreSQL's; for SQLite start the service with GYM_SHIP_MODE=sync."
+        )
+    path = engine.path_of(database)
     place = socket or str(options.ship_socket(path))
     command = [
         sys.executable, "-P", "-m", "backups.log.watch", "--database", str(path), "--store", store, "--socket", place,
-        "--position-of", position, "--interval-ms", f"{duration(interval).total_seconds() * 1000:g}",
+        "--position-of", position, "--interval-ms", f"{duration(interval or '1s').total_seconds() * 1000:g}",
         "--host-secret", host_secret, *(word for recipient in recipients for word in ("--recipient", recipient)),
         *(["--demonstration"] if demo else []),
     ]  # fmt: skip

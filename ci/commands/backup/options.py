@@ -24,6 +24,14 @@ def ship_socket(path: Path) -> Path:
     return Path(os.environ.get("GYM_SHIP") or path.with_suffix(".runtime") / "ship.sock")
 
 
+def spool_of(stores: tuple[str, ...], named: str | None) -> Path:
+    """Where a server's log arrives: as named, or beside the first store that is a directory."""
+    if named:
+        return Path(named)
+    local = next((store for store in stores if "://" not in store), "var/backups")
+    return Path(f"{local}.spool")
+
+
 def database(function: Command) -> Command:
     """`--database`."""
     return click.option(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -12,8 +13,10 @@ from ci.commands.backup.shown import megabytes, position_text, say_json, say_row
 
 if TYPE_CHECKING:
     from backups.keys.keyring import Keyring
+    from backups.log.replay import Replayed
     from backups.plan import RestorePlan
-    from backups.restoration import Restoration
+    from backups.postgres.recovery import Goal
+    from backups.restoration import LogReplayed, Restoration
 
 
 @click.command("restore")
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 )
 @click.option("--to-time", metavar="INSTANT", help="The state at that instant: 2026-11-23T09:00:00+01:00.")
 @click.option("--to-position", metavar="N", type=int, help="The state when the application first came so far.")
+@click.option("--to-lsn", metavar="LSN", help="PostgreSQL: the state after that position of the log, 0/3000148.")
+@click.option("--to-name", metavar="NAME", help="PostgreSQL: the state at that restore point.")
+@click.option("--spool", metavar="DIR", help="PostgreSQL: where the log arrived.  [default: STORE.spool]")
 @click.option("--no-replay", is_flag=True, help="The backup alone, without the log that was shipped after it.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
 @click.option("--yes", is_flag=True, help="Replace what is there without asking; it is kept as evidence.")
@@ -39,6 +45,9 @@ def restore(
     in_place: bool,
     to_time: str | None,
     to_position: int | None,
+    to_lsn: str | None,
+    to_name: str | None,
+    spool: str | None,
     no_replay: bool,
     dry_run: bool,
     yes: bool,
@@ -47,13 +56,14 @@ def restore(
 ) -> None:
     """Put the database back from a backup, falling back to an older one when the newest is bad.
 
-    The service must be stopped. The old files are kept beside the database as evidence. Where the log was shipped it is
-    replayed as far as it goes, or to the instant or position asked for.
+    The service must be stopped, or for PostgreSQL the server. The old files are kept beside the database as evidence. Where
+    the log was shipped it is replayed as far as it goes, or to the point asked for.
 
     \b
     Examples:
       gymkhana backup restore --dry-run
       gymkhana backup restore --to /tmp/look.db
+      gymkhana backup restore --database postgresql://gym@127.0.0.1/gym --to-time 2026-11-23T09:00:00Z
     """
     from backups.addresses import engine_for, stores_at
     from backups.log.points import AtPosition, Newest, Point, at_time
@@ -61,11 +71,24 @@ def restore(
     from backups.restore import plan_restore
     from backups.restore import restore as bring_back
 
-    asked = [
-        wanted for wanted in (to_time, to_position, backup, in_place or None, no_replay or None) if wanted is not None
-    ]
+    points = (to_time, to_position, to_lsn, to_name)
+    asked = [wanted for wanted in (*points, backup, in_place or None, no_replay or None) if wanted is not None]
     if len(asked) > 1:
-        raise click.UsageError("Say one of --to-time, --to-position, --backup, --in-place and --no-replay.")
+        raise click.UsageError(
+            "Say one of --to-time, --to-position, --to-lsn, --to-name, --backup, --in-place and --no-replay."
+        )
+    if engine_for(database).kind == "postgres":
+        if in_place or to_position is not None:
+            raise click.UsageError(
+                "--in-place and --to-position are SQLite's; a cluster is restored whole, to a point in time."
+            )
+        where = _Cluster(database, stores, to, spool)
+        _restore_cluster(where, _goal(to_time, to_lsn, to_name, bool(asked)), backup, dry_run, yes, keyring, as_json)
+        return
+    if to_lsn is not None or to_name is not None or spool is not None:
+        raise click.UsageError(
+            "--to-lsn, --to-name and --spool are PostgreSQL's; for SQLite use --to-time or --to-position."
+        )
     point: Point | None = None if asked else Newest()
     if to_time is not None:
         point = at_time(to_time)
@@ -91,6 +114,77 @@ def restore(
         say_json(plain(restoration))
     else:
         _say_restoration(restoration)
+
+
+class _Cluster(NamedTuple):
+    """Which server's cluster, out of which stores and which spool, to which place."""
+
+    database: str
+    stores: tuple[str, ...]
+    to: str | None
+    spool: str | None
+
+
+def _goal(to_time: str | None, to_lsn: str | None, to_name: str | None, asked: bool) -> Goal | None:
+    from backups.log.points import at_time
+    from backups.postgres import recovery
+
+    if to_time is not None:
+        return recovery.at_instant(at_time(to_time).instant)
+    if to_lsn is not None:
+        return recovery.at_lsn(to_lsn)
+    if to_name is not None:
+        return recovery.at_name(to_name)
+    return None if asked else recovery.NEWEST
+
+
+def _restore_cluster(
+    where: _Cluster, goal: Goal | None, backup: str | None, dry_run: bool, yes: bool, keyring: Keyring, as_json: bool
+) -> None:
+    from backups.addresses import stores_at
+    from backups.postgres.restore import data_directory, plan_restore
+    from backups.postgres.restore import restore as bring_back
+    from backups.restoration import as_json as plain
+
+    place = stores_at(where.stores)
+    data = _data_directory(where) or data_directory(place)
+    plan = plan_restore(place, data, backup=backup, goal=goal)
+    if dry_run:
+        if as_json:
+            say_json({"plan": plain(plan)})
+        else:
+            _say_plan(plan)
+        return
+    if plan.database.exists() and not yes:
+        _confirm(plan)
+    spool = options.spool_of(where.stores, where.spool)
+    with shown(as_json) as progress:
+        restoration = bring_back(
+            place,
+            data,
+            backup=backup,
+            goal=goal,
+            spool=spool if spool.is_dir() else None,
+            keyring=keyring,
+            progress=progress,
+        )
+    if as_json:
+        say_json(plain(restoration))
+    else:
+        _say_restoration(restoration)
+
+
+def _data_directory(where: _Cluster) -> Path | None:
+    """Where the cluster goes, None when only the backups know: the server that could tell is down, as it should be."""
+    from backups.addresses import engine_for
+    from backups.postgres.connection import ServerAway
+
+    if where.to is not None:
+        return Path(where.to).resolve()
+    try:
+        return engine_for(where.database).path_of(where.database)
+    except ServerAway:
+        return None
 
 
 def _confirm(plan: RestorePlan) -> None:
@@ -121,11 +215,7 @@ def _say_restoration(restoration: Restoration) -> None:
         ("restored", str(restoration.database)),
         ("from", f"{restoration.backup}, taken {restoration.taken}"),
         ("cost", str(restoration.cost)),
-        *(
-            (("replayed", f"{replayed.commits} commits from the shipped log, up to {replayed.reaches}"),)
-            if replayed
-            else ()
-        ),
+        *((("replayed", _told(replayed)),) if replayed else ()),
         (
             "holds",
             f"{megabytes(restoration.size_bytes)}, {restoration.rows} rows, position {position_text(restoration.position)}",
@@ -133,6 +223,13 @@ def _say_restoration(restoration: Restoration) -> None:
         ("evidence", str(restoration.evidence or "none: nothing was there")),
         ("took", f"{restoration.seconds:.1f} s: {phases}"),
     )
+
+
+def _told(replayed: Replayed | LogReplayed) -> str:
+    if hasattr(replayed, "commits"):
+        return f"{replayed.commits} commits from the shipped log, up to {replayed.reaches}"
+    until = f", last commit {replayed.reaches}" if replayed.reaches else ", in which nothing was committed"
+    return f"the log up to {replayed.lsn}{until}; the cluster is on timeline {replayed.timeline}"
 
 
 def _say_refused(result: RestorePlan | Restoration) -> None:

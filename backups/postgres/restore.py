@@ -1,0 +1,328 @@
+"""Restoring a cluster: decide, build beside, recover to the point asked for, look, fence, exchange the directories.
+
+    store ──▶ <data>.restoring ──┐                                     <data> ──▶ <data>.evidence-<stamp>
+    store, spool ──▶ <data>.restoring-log ──▶ recovered, promoted, looked at ──▶ <data>
+
+The recovery runs on a server that nobody else can reach. Until the exchange the old directory is as it was; it is kept as
+evidence. A backup that turns out bad is refused, and the next older one takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from backups import build, disk, lock
+from backups import plan as plans
+from backups.clock import SYSTEM, Clock, compact, parse, rfc3339
+from backups.errors import Damaged, InUse, NothingToRestore, UsageError
+from backups.format.manifest import Manifest, ServerState
+from backups.format.stored_chain import StoredChain, open_chain
+from backups.keeping import catalogue as catalogues
+from backups.keeping.catalogue import Catalogue, Entry
+from backups.keys.keyring import Keyring
+from backups.plan import NoRestore, RestorePlan, Target
+from backups.postgres import facts as measuring
+from backups.postgres import tape
+from backups.postgres.archive import HISTORY, SEGMENT, Archive
+from backups.postgres.binaries import binaries
+from backups.postgres.engine import PostgresEngine, server_of, state_in, unlike_facts
+from backups.postgres.recovery import NEWEST, Goal, Recovered, at_name, recovered
+from backups.progress import Progress, silent
+from backups.restoration import LogReplayed, Restoration, Stopwatch
+from backups.stores.store import Store
+
+Fence = Callable[[], None]
+_PARTIAL: Final = ".partial"
+
+
+def plan_restore(
+    store: Store, data: Path, *, backup: str | None = None, goal: Goal | None = None, clock: Clock = SYSTEM
+) -> RestorePlan:
+    """What `restore` would do now, as far as the catalogue tells. Touches nothing. Raises NothingToRestore."""
+    return _decided(catalogues.read(store), _target(data, backup, clock), goal, {})
+
+
+def restore(
+    store: Store,
+    data: Path,
+    *,
+    backup: str | None = None,
+    goal: Goal | None = NEWEST,
+    spool: Path | None = None,
+    keyring: Keyring | None = None,
+    fence: Fence | None = None,
+    progress: Progress = silent,
+    clock: Clock = SYSTEM,
+    free_bytes: disk.FreeBytes = disk.free_bytes,
+) -> Restoration:
+    """Put the cluster back at `data`, from that backup or the newest good one, and bring it to the goal.
+
+    On return the directory holds a cluster that was recovered, looked at and shut down, on a timeline of its own, ready to
+    be started; the old directory is kept as evidence. Without a goal it is the state of the backup itself, compared with
+    what was measured when it was made. `spool` is where a receiver leaves the log first. Raises NothingToRestore, InUse,
+    NoSpace, Locked or another BackupError: the old directory is then where it was.
+    """
+    if data.exists() and not data.is_dir():
+        raise UsageError(f"{data} is a file; name the data directory to restore.")
+    with disk.plainly(f"the restore of {data}"):
+        disk.make_directories(data.parent)
+        purpose = f"restore of {data}"
+        with lock.hold(data.with_name(f"{data.name}.restore-lock"), purpose), store.shared(purpose):
+            if fence is None:
+                _require_stopped(data)
+            work = _Work(
+                store,
+                _target(data, backup, clock),
+                goal,
+                spool,
+                keyring or Keyring.plain(),
+                Stopwatch(clock),
+                progress,
+                free_bytes,
+            )
+            return work.restore(fence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One restore under way."""
+
+    store: Store
+    target: Target
+    goal: Goal | None
+    spool: Path | None
+    keyring: Keyring
+    timed: Stopwatch
+    progress: Progress
+    free_bytes: disk.FreeBytes
+
+    @property
+    def log(self) -> Path:
+        """Where the log waits to be replayed."""
+        return self.target.path.with_name(f"{self.target.path.name}.restoring-log")
+
+    def restore(self, fence: Fence | None) -> Restoration:
+        catalogue = catalogues.read(self.store)
+        known_bad: dict[str, str] = {}
+        while True:
+            with self.timed("decide"):
+                plan = _decided(catalogue, self.target, self.goal, known_bad)
+                disk.require_room(plan.build.parent, plan.build_bytes, f"a restore of {plan.backup}", self.free_bytes)
+            try:
+                with self._cleared(plan):
+                    return self._from(catalogue, plan, fence)
+            except Damaged as error:
+                known_bad[plan.backup] = str(error)
+
+    def _from(self, catalogue: Catalogue, plan: RestorePlan, fence: Fence | None) -> Restoration:
+        with self.timed("open", plan.backup):
+            chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
+            manifest = chain.table.manifest
+            if self.keyring.identities and manifest.envelope is None:
+                raise Damaged("It is not sealed, so anybody who can write to the store may have made it.")
+        with self.timed("build", plan.backup):
+            state = self._build(chain, plan.build)
+            segments = self._fetch(state) if self.goal is not None else 0
+        replayed, position = self._recover(plan, manifest, state, segments)
+        with self.timed("fence", plan.backup):
+            if fence is not None:
+                fence()
+            _require_stopped(plan.database)
+        with self.timed("swap", plan.backup):
+            _exchange(plan)
+        return Restoration(
+            backup=plan.backup,
+            taken=plan.taken,
+            database=plan.database,
+            rows=plan.rows,
+            size_bytes=plan.build_bytes,
+            position=position,
+            cost=plan.cost,
+            refused=plan.refused,
+            phases=tuple(self.timed.phases),
+            evidence=plan.evidence if plan.evidence.exists() else None,
+            fetched_bytes=chain.fetch_bytes(),
+            replayed=replayed,
+        )
+
+    def _build(self, chain: StoredChain, into: Path) -> ServerState:
+        manifest = chain.table.manifest
+        if len(chain.table.links) == 1:  # Its units come in their order, so nothing lies on the disk in between.
+            tape.unpack(_told(chain, manifest, self.progress), into)
+            return state_in(into)
+        image = into.with_name(f"{into.name}-tape")
+        try:
+            build.write(chain, image, self.progress)
+            with image.open("rb", buffering=0) as source:
+                tape.unpack(iter(lambda: source.read(tape.BLOCK_BYTES), b""), into)
+        finally:
+            image.unlink(missing_ok=True)
+        return state_in(into)
+
+    def _fetch(self, state: ServerState) -> int:
+        """Everything of the log from the backup on, out of the store and then out of the spool, which is newer."""
+        self.log.mkdir(mode=0o700)
+        archive = Archive(self.store, state.system, self.keyring)
+        names = set(archive.fetch(self.log, state.begin_segment, state.segment_bytes))
+        for path in sorted((self.spool / state.system).rglob("*")) if self.spool else ():
+            name = path.name.removesuffix(_PARTIAL)
+            partly = path.name.endswith(_PARTIAL)
+            if not path.is_file() or not (SEGMENT.fullmatch(name) or HISTORY.fullmatch(name)):
+                continue
+            if name >= state.begin_segment and not (partly and name in names and self._whole(name)):
+                shutil.copyfile(path, self.log / name)
+                names.add(name)
+        return sum(1 for name in names if SEGMENT.fullmatch(name))
+
+    def _whole(self, name: str) -> bool:
+        return False if self.spool is None else any(path.name == name for path in self.spool.rglob(name))
+
+    def _recover(
+        self, plan: RestorePlan, manifest: Manifest, state: ServerState, segments: int
+    ) -> tuple[LogReplayed | None, int | None]:
+        goal = at_name(state.point) if self.goal is None else self.goal
+        programs = binaries(state.major)
+        with contextlib.ExitStack() as running:
+            with self.timed("replay", plan.backup):
+                log = self.log if self.goal is not None else None
+                found = running.enter_context(recovered(plan.build, state, programs, goal, then="promote", log=log))
+            with self.timed("check", plan.backup):
+                position = self._look(found, manifest)
+                replayed = _replayed(found, segments) if self.goal is not None else None
+                running.close()
+        return replayed, position
+
+    def _look(self, found: Recovered, manifest: Manifest) -> int | None:
+        """How far the application had come. Raises Damaged when the cluster does not hold what it must."""
+        expected = manifest.facts
+        with contextlib.closing(found.connect()) as connection:
+            there = measuring.measure(connection, expected.position_of)
+        if (
+            self.goal is None
+            and manifest.server is not None
+            and (unlike := unlike_facts(there, manifest.server, expected))
+        ):
+            raise Damaged(" ".join(unlike))
+        return there.position
+
+    @contextlib.contextmanager
+    def _cleared(self, plan: RestorePlan) -> Iterator[None]:
+        """Nothing of the build outlives the block, nor was there before it."""
+
+        def clear() -> None:
+            for place in (plan.build, self.log):
+                shutil.rmtree(place, ignore_errors=True)
+
+        clear()
+        try:
+            yield
+        finally:
+            clear()
+
+
+def _told(chain: StoredChain, manifest: Manifest, progress: Progress) -> Iterator[memoryview]:
+    done_bytes = 0
+    for _, content in chain.runs():
+        yield content
+        done_bytes += len(content)
+        progress(done_bytes, manifest.size_bytes, "build")
+
+
+def _replayed(found: Recovered, segments: int) -> LogReplayed:
+    with contextlib.closing(found.connect()) as connection:
+        row = connection.execute(
+            "SELECT pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp(), pg_walfile_name(pg_current_wal_lsn())"
+        ).fetchone()
+    assert row is not None
+    lsn, at, segment = row
+    return LogReplayed(
+        segments=segments, lsn=lsn or "", timeline=int(segment[:8], 16), reaches=rfc3339(at) if at else ""
+    )
+
+
+def _decided(catalogue: Catalogue, target: Target, goal: Goal | None, known_bad: dict[str, str]) -> RestorePlan:
+    entries = [entry for entry in catalogue.entries if _fits(entry)]
+    late = {entry.id: why for entry in entries if (why := _too_late(entry, goal))}
+    decision = plans.decide(entries, target, {**late, **known_bad})
+    if isinstance(decision, NoRestore):
+        raise NothingToRestore(decision.why)
+    refused = tuple(one for one in decision.refused if one.id not in late or one.id in known_bad)
+    replay = "the state of the backup itself" if goal is None else str(goal)
+    steps = (
+        f"fetch {decision.fetch_bytes} bytes of {decision.backup} and unpack them at {decision.build}",
+        f"recover {replay} on a server of its own, promote it, look at it, and shut it down",
+        f"make sure that no server runs on {target.path}",
+        *((f"keep {target.path} as evidence in {target.evidence}",) if target.path.exists() else ()),
+        f"put the build in place of {target.path}; starting the server is yours",
+    )
+    return replace(decision, refused=refused, steps=steps)
+
+
+def _fits(entry: Entry) -> bool:
+    return entry.manifest is None or entry.manifest.engine == PostgresEngine.kind
+
+
+def _too_late(entry: Entry, goal: Goal | None) -> str:
+    """Why that backup does not lead to the goal, empty when it may."""
+    manifest = entry.manifest
+    if goal is None or manifest is None or manifest.server is None:
+        return ""
+    if goal.setting == "recovery_target_time" and parse(manifest.taken) > datetime.fromisoformat(goal.value):
+        return f"It was taken at {manifest.taken}, after {goal.value}."
+    if goal.setting == "recovery_target_lsn" and _number(manifest.server.point_lsn) > _number(goal.value):
+        return f"It ends at {manifest.server.point_lsn}, after {goal.value}."
+    return ""
+
+
+def _number(lsn: str) -> int:
+    high, _, low = lsn.partition("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def _target(data: Path, backup: str | None, clock: Clock) -> Target:
+    stamp = compact(clock.now())
+    evidence, number = data.with_name(f"{data.name}.evidence-{stamp}"), 2
+    while evidence.exists():
+        evidence, number = data.with_name(f"{data.name}.evidence-{stamp}.{number}"), number + 1
+    return Target(path=data, existing=(data,) if data.exists() else (), backup=backup, evidence=evidence)
+
+
+def _require_stopped(data: Path) -> None:
+    if holders := server_of(data):
+        raise InUse(f"{', '.join(map(str, holders))} runs on {data}: stop it first, with pg_ctl stop -D {data}.")
+
+
+def _exchange(plan: RestorePlan) -> None:
+    """The build is at the place of the old directory, durably; a kill in between leaves both, under other names."""
+    _like(plan.database, plan.build)
+    if plan.database.exists():
+        plan.database.rename(plan.evidence)
+    plan.build.rename(plan.database)
+    disk.sync_directory(plan.database.parent)
+
+
+def _like(data: Path, built: Path) -> None:
+    """The build belongs to whom the old directory belonged to, or the one above it, or the server could not open it."""
+    owner = (data if data.exists() else data.parent).stat()
+    if (owner.st_uid, owner.st_gid) == (built.stat().st_uid, built.stat().st_gid):
+        return
+    for place in (built, *built.rglob("*")):
+        os.chown(place, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def data_directory(store: Store, system: str | None = None) -> Path:
+    """Where the cluster of the newest backup lay. Raises NothingToRestore."""
+    for entry in reversed(catalogues.read(store).entries):
+        manifest: Any = entry.manifest
+        if manifest is not None and manifest.engine == PostgresEngine.kind and system in (None, manifest.server.system):
+            return Path(manifest.database)
+    raise NothingToRestore(
+        f"{store.address} holds no backup of a PostgreSQL server; make one with: gymkhana backup run."
+    )

@@ -49,6 +49,9 @@ FAULTS: Mapping[str, str] = {
     "delete-data-directory": "chaos.server:DeleteDataDirectory",
     "delete-wal-segment": "chaos.server:DeleteWalSegment",
     "corrupt-relation": "chaos.server:CorruptRelation",
+    "latency": "chaos.network:Latency",
+    "partition": "chaos.network:Partition",
+    "cut-after-commit": "chaos.network:CutAfterCommit",
     "corrupt-newest-backup": "chaos.backup_store:CorruptNewestBackup",
     "delete-store": "chaos.backup_store:DeleteStore",
 }

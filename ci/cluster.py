@@ -1,11 +1,12 @@
 """The PostgreSQL server of a stand: a cluster of its own below the run's directory, run beside the service, or two.
 
 <run>/pg/data          the cluster          <run>/pg/server.json   where faults and tools find the server
-<run>/pg-standby/data  the standby's copy, when there is one
+<run>/pg-standby/data  the standby's copy      <run>/proxy/           what the proxy before it is told and has done
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from ci.loopback import free_ports
 NAME = "postgres"
 STANDBY = "standby"
 """What the standby is called: as a process beside the service, as a slot, and as the primary knows it."""
+PROXY = "proxy"
 FOLLOWS_WITHIN_S = 30.0
 
 
@@ -30,18 +32,22 @@ class Cluster:
 
     directory: Path
     has_standby: bool = False
+    has_proxy: bool = False
     server: Server = field(init=False)
+    proxy_port: int = field(init=False)
     standby: Server | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        first, second = free_ports(2)
+        first, second, self.proxy_port = free_ports(3)
         self.server = Server(self.directory, first, binaries())
         if self.has_standby:
             self.standby = Server(self.directory.with_name(f"{self.directory.name}-{STANDBY}"), second, binaries())
 
     @property
     def url(self) -> str:
-        """The database as the service is told it; with a standby, wherever the primary is."""
+        """The database as the service is told it: behind the proxy, or with a standby wherever the primary is."""
+        if self.has_proxy:
+            return self.server.url().replace(f":{self.server.port}/", f":{self.proxy_port}/")
         return self.server.url(or_at=self.standby.port if self.standby else None)
 
     def build(self, companions: Companions) -> None:
@@ -49,6 +55,11 @@ class Cluster:
         self.server.init()
         self.start(companions)
         self.server.create_database()
+        if self.has_proxy:
+            companions.start(PROXY, (
+                sys.executable, "-m", "chaos.proxy", "--directory", str(self.directory.with_name(PROXY)),
+                "--port", str(self.proxy_port), "--to-port", str(self.server.port),
+            ))  # fmt: skip
 
     def start(self, companions: Companions) -> None:
         """The server runs and takes connections, with whatever it held before."""

@@ -72,7 +72,8 @@ class Rehearsal:
         self.directory = order.runs / new_run_id(order.drill.name, time.time())
         self.directory.mkdir(parents=True)
         followed = order.drill.protection.standby != "none"
-        server = Cluster(self.directory / "pg", followed) if order.database == "postgres" else None
+        proxied = order.drill.protection.proxy
+        server = Cluster(self.directory / "pg", followed, proxied) if order.database == "postgres" else None
         self.stand = Stand(self.directory, service=order.service, cluster=server)
         self.guard = Guard(self.stand, order.drill.protection)
         self.journal = Journal(self.directory / "events.jsonl", listener)

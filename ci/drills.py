@@ -31,6 +31,7 @@ class Protection:
     `object_store` is a second store, on an S3 server of the stand's own. The shipped `log` makes a restore end at the last
     commit that was shipped (continuous), or at the last one acknowledged (synchronous). `schedule_s` is how often a
     scheduler makes a backup by itself. A `standby` follows a PostgreSQL server; each commit waits for a synchronous one.
+    A `proxy` stands between service and server.
     """
 
     object_store: bool = False
@@ -38,6 +39,7 @@ class Protection:
     encrypted: bool = False
     schedule_s: float | None = None
     standby: Literal["none", "asynchronous", "synchronous"] = "none"
+    proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,14 @@ ON_POSTGRES: Mapping[str, Drill] = {
             (Blow("terminate-backends", {"per_second": 5.0, "seconds": 12.0}, hold_s=12.0),),
             "none",
             backups=0,
+        ),
+        Drill(
+            "unknown-commits",
+            "One commit in ten is made, its answer dropped and its connection cut: nobody is told how it ended.",
+            (Blow("cut-after-commit", {"rate": 0.1, "seconds": 10.0}, hold_s=10.0),),
+            "none",
+            backups=0,
+            protection=Protection(proxy=True),
         ),
         Drill(
             "server-crash",

@@ -42,6 +42,7 @@ GOALS: Mapping[str, Goals] = {
     "crash": Goals(),
     "broken-transactions": Goals(rolls_back=True),
     "terminate-connections": Goals(),
+    "unknown-commits": Goals(),
     "server-crash": Goals(),
     "corrupt-database": Goals(),
     "lost-database": Goals(),

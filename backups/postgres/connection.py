@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -85,6 +87,24 @@ def connect(url: str, **more: Any) -> psycopg.Connection[Any]:
         raise ServerAway(
             f"The server of {shown(url)} cannot be reached ({said}); look at the server, the address and the password."
         ) from error
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether it says that the connection is gone, or the server going or coming."""
+    return isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(("08", "57P0"))
+
+
+@contextmanager
+def connected(url: str, **more: Any) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as by `connect`, closed at the end. A server that goes away meanwhile is ServerAway, too."""
+    with closing(connect(url, **more)) as connection:
+        try:
+            yield connection
+        except psycopg.OperationalError as error:
+            if not is_lost(error):
+                raise
+            said = " ".join(str(error).split())
+            raise ServerAway(f"The server of {shown(url)} went away ({said}).") from error
 
 
 def cluster(connection: psycopg.Connection[Any]) -> Cluster:

@@ -33,7 +33,7 @@ from backups.errors import BackupError, Locked, StoreError, UsageError
 from backups.keys.keyring import Keyring
 from backups.postgres.archive import HISTORY, SEGMENT, Archive
 from backups.postgres.binaries import binaries
-from backups.postgres.connection import Cluster, ServerAway, cluster, connect, libpq, shown
+from backups.postgres.connection import Cluster, ServerAway, cluster, connected, is_lost, libpq, shown
 
 APPLICATION: Final = "gymkhana_wal"
 """How the server knows the receiver: its slot, and its name as a synchronous standby."""
@@ -117,8 +117,23 @@ class Receiver:
         """Asks `run` to take what there is and return."""
         self._stopping = True
 
+    def keep_running(self) -> None:
+        """Receives until `stop`; a server or a store that is away is waited for. Raises BackupError for the rest."""
+        may_wait_for: tuple[type[BackupError], ...] = (ServerAway, StoreError)
+        while not self._stopping:
+            try:
+                self.run()
+            except may_wait_for as error:
+                say("server-away", why=str(error))
+                time.sleep(_AGAIN_AFTER_S)
+            may_wait_for = (
+                ServerAway,
+                StoreError,
+                Locked,
+            )  # The server may take a while to see that our own stream has ended.
+
     def run(self) -> None:
-        """Receives until `stop`; a server or a store that is away is waited for."""
+        """Receives until `stop` or until the server is away."""
         options = self._options
         server, shipping = self._begin()
         say(
@@ -147,7 +162,7 @@ class Receiver:
         options = self._options
         store = addresses.stores_at(options.store, make=options.demonstration)
         keyring = Keyring(recipients=tuple(options.recipient), host_secret=options.host_secret)
-        with contextlib.closing(connect(options.database)) as connection:
+        with connected(options.database) as connection:
             server = cluster(connection)
             binaries(server.major)
             _require_slot(connection, options.slot)
@@ -159,7 +174,7 @@ class Receiver:
 
     def _start(self, spool: Path) -> subprocess.Popen[bytes]:
         options = self._options
-        with contextlib.closing(connect(options.database)) as connection:
+        with connected(options.database) as connection:
             programs = binaries(cluster(connection).major)
         command = [
             *_DIES_WITH_US, programs.path("pg_receivewal"), "-d", libpq(options.database, application_name=options.slot),
@@ -214,6 +229,8 @@ def _require_slot(connection: psycopg.Connection[Any], slot: str) -> None:
     try:
         connection.execute("SELECT pg_create_physical_replication_slot(%s, immediately_reserve => true)", (slot,))
     except psycopg.Error as error:
+        if is_lost(error):
+            raise
         raise BackupError(f"The server makes no slot {slot}: {' '.join(str(error).split())}") from error
 
 
@@ -247,16 +264,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         disk.make_directories(options.spool)
         with lock.hold(options.spool / "receive-lock", f"receiving into {options.spool}"):
-            while True:
-                try:
-                    receiver.run()
-                except (ServerAway, StoreError) as error:
-                    say("server-away", why=str(error))
-                    time.sleep(_AGAIN_AFTER_S)
-                    if receiver._stopping:
-                        return 0
-                else:
-                    return 0
+            receiver.keep_running()
+            return 0
     except BackupError as error:
         sys.stderr.write(f"gymkhana: {error}\n")
         return error.exit_code

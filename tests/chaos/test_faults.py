@@ -12,7 +12,7 @@ import pytest
 
 from chaos import backup_store, connections, files, process, sqlite_process, write_lock
 from chaos.fault import FAULTS, Fault, kind, make
-from tests.chaos import test_postgres, test_server
+from tests.chaos import test_network, test_postgres, test_server
 from tests.chaos.stand import Stand, wait_until
 
 pytestmark = pytest.mark.processes
@@ -65,7 +65,7 @@ ENDS_THE_SERVICE = ("kill-service", "corrupt-wal")
 
 def test_every_fault_is_in_these_tests() -> None:
     """Those of a PostgreSQL server have tests of their own."""
-    of_servers = {*test_postgres.EVERY, *(fault.name for fault in test_server.TYPED)}
+    of_servers = {*test_postgres.EVERY, *(fault.name for fault in (*test_server.TYPED, *test_network.TYPED))}
     assert set(EVERY) == {fault.name for fault in TYPED} == set(FAULTS) - of_servers
 
 

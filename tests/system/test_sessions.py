@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +20,9 @@ from sqlalchemy.orm import Session
 
 import system.models
 from backups.postgres.server import Server
+from chaos.fault import make
+from chaos.target import MARKER, Target
+from ci.loopback import free_ports
 from system import operations_service as operations
 from system.database import Base, Limits, engine_for
 from system.errors import Conflict
@@ -23,6 +30,8 @@ from system.failpoints import Failpoints
 from system.jobs import JOBS, Operation, Reply, write_job
 from system.sessions import Sessions
 from system.wire import Answer, Ask
+from tests.backups.databases import ROOT
+from tests.chaos.stand import wait_until
 
 assert system.models
 
@@ -279,3 +288,39 @@ def test_a_transaction_that_does_nothing_is_ended_by_the_server(postgres: Server
         with pytest.raises(Exception, match="idle-in-transaction"):
             connection.execute(text("SELECT 1"))
     engine.dispose()
+
+
+def test_commits_whose_answers_are_lost_on_the_way_are_applied_once_and_known(
+    postgres: Server, database: str, counting: Any, tmp_path: Path
+) -> None:
+    """Every second answer to a COMMIT is dropped: the job is run again, and finds that it was done."""
+    (tmp_path / MARKER).touch()
+    (port,) = free_ports(1)
+    words = ["--directory", str(tmp_path / "proxy"), "--port", str(port), "--to-port", str(postgres.port)]
+    with subprocess.Popen([sys.executable, "-m", "chaos.proxy", *words], cwd=ROOT) as proxy:
+        try:
+            wait_until(lambda: _listens(port))
+            url = postgres.url(database).replace(f":{postgres.port}/", f":{port}/")
+            sessions = Sessions(engine_for(url, writer=True, limits=LIMITS), Failpoints(None), LIMITS.connections)
+            lane = Lane(postgres, database)
+            with make("cut-after-commit", rate=0.5, seed=1, seconds=60.0).inject(Target.at(tmp_path)) as injection:
+                time.sleep(0.1)
+                answers = [sessions.answer(lane.ask(counting, 1)) for _ in range(20)]
+                proof = injection.proof
+            sessions.close()
+            lane.sessions.close()
+        finally:
+            proxy.terminate()
+    assert proof is not None
+    assert {answer.kind for answer in answers} == {""}
+    assert sum(answer.replayed for answer in answers) > 0
+    with postgres.connect(database) as connection:
+        assert connection.execute("SELECT value FROM counters WHERE id = 1").fetchone() == (20,)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+    except OSError:
+        return False
+    return True

@@ -67,7 +67,6 @@ def restore(
     """
     from backups.addresses import engine_for, stores_at
     from backups.log.points import AtPosition, Newest, Point, at_time
-    from backups.restoration import as_json as plain
     from backups.restore import plan_restore
     from backups.restore import restore as bring_back
 
@@ -99,10 +98,7 @@ def restore(
     place = stores_at(stores)
     plan = plan_restore(engine, place, target, backup=backup, in_place=in_place, point=point, keyring=keyring)
     if dry_run:
-        if as_json:
-            say_json({"plan": plain(plan)})
-        else:
-            _say_plan(plan)
+        _say_plan(plan, as_json)
         return
     if plan.database.exists() and not yes:
         _confirm(plan)
@@ -110,10 +106,7 @@ def restore(
         restoration = bring_back(
             engine, place, target, backup=backup, in_place=in_place, point=point, keyring=keyring, progress=progress
         )
-    if as_json:
-        say_json(plain(restoration))
-    else:
-        _say_restoration(restoration)
+    _say_restoration(restoration, as_json)
 
 
 class _Cluster(NamedTuple):
@@ -144,16 +137,12 @@ def _restore_cluster(
     from backups.addresses import stores_at
     from backups.postgres.restore import data_directory, plan_restore
     from backups.postgres.restore import restore as bring_back
-    from backups.restoration import as_json as plain
 
     place = stores_at(where.stores)
     data = _data_directory(where) or data_directory(place)
     plan = plan_restore(place, data, backup=backup, goal=goal)
     if dry_run:
-        if as_json:
-            say_json({"plan": plain(plan)})
-        else:
-            _say_plan(plan)
+        _say_plan(plan, as_json)
         return
     if plan.database.exists() and not yes:
         _confirm(plan)
@@ -168,10 +157,7 @@ def _restore_cluster(
             keyring=keyring,
             progress=progress,
         )
-    if as_json:
-        say_json(plain(restoration))
-    else:
-        _say_restoration(restoration)
+    _say_restoration(restoration, as_json)
 
 
 def _data_directory(where: _Cluster) -> Path | None:
@@ -198,14 +184,24 @@ def _confirm(plan: RestorePlan) -> None:
         raise click.Abort
 
 
-def _say_plan(plan: RestorePlan) -> None:
+def _say_plan(plan: RestorePlan, as_json: bool) -> None:
+    if as_json:
+        from backups.restoration import as_json as plain
+
+        say_json({"plan": plain(plan)})
+        return
     _say_refused(plan)
     click.echo(f"Restore {plan.database} from {plan.backup}, taken {plan.taken} ({plan.cost}):")
     for number, step in enumerate(plan.steps, 1):
         click.echo(f"  {number}. {step}")
 
 
-def _say_restoration(restoration: Restoration) -> None:
+def _say_restoration(restoration: Restoration, as_json: bool) -> None:
+    if as_json:
+        from backups.restoration import as_json as plain
+
+        say_json(plain(restoration))
+        return
     _say_refused(restoration)
     replayed = restoration.replayed
     if restoration.log_cost:

@@ -14,7 +14,7 @@ from tests.backups import lost_disk
 pytestmark = pytest.mark.processes
 
 ROUNDS = soak.rounds(50, 500)
-ASYNCHRONOUS = 20
+ASYNCHRONOUS = 8
 
 
 @pytest.fixture(scope="session")

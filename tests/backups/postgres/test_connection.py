@@ -17,6 +17,6 @@ def test_a_connection_that_the_server_ends_is_a_server_that_is_away(newest: Clin
 
 
 def test_a_statement_that_the_server_refuses_stays_what_it_is(newest: Clinic) -> None:
-    with pytest.raises(psycopg.errors.QueryCanceled), connected(newest.server.url()) as connection:
-        connection.execute("SET statement_timeout = 1")
+    hasty = f"{newest.server.url()}&options=-c%20statement_timeout%3D1"
+    with pytest.raises(psycopg.errors.QueryCanceled), connected(hasty) as connection:
         connection.execute("SELECT pg_sleep(1)")

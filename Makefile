@@ -51,7 +51,7 @@ help: ## List the targets and the variables
 	@echo "  QUICK=1       drill at the pace of demo: a third of the time, and figures that say less"
 	@echo "  SEED=N        repeats every random choice of load, drill, demo and chaos"
 	@echo "  TOOL=k6       load tool, instead of locust"
-	@echo "  ONLY=NAME     this drill, or this backup, and no other"
+	@echo "  ONLY=NAME     this drill or group of drills, or this backup, and no other"
 	@echo "  RUN=ID        the run to report on, instead of the newest"
 	@echo "  SIZE_MB=N     size of the database of bench-backups (1000); ROUNDS=N how often (5)"
 

@@ -3,6 +3,7 @@
     acknowledged ∖ surviving            lost         surviving ∖ (acknowledged ∪ unknown)   phantom
     surviving with another digest       altered      carried by more than one activity row  duplicated
     unknown ∩ surviving                 recovered, which is fine
+    unknown, and when asked for         unresolved: the service does not say, or says what did not survive
 
 A checker that crashes, an empty history, a ledger cut short: the answer is unknown, never a pass.
 """
@@ -10,7 +11,7 @@ A checker that crashes, an empty history, a ledger cut short: the answer is unkn
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -69,6 +70,13 @@ class Notifications(msgspec.Struct, frozen=True):
     undelivered: int
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What the service said, once all was quiet, of a write whose outcome its client never learnt; `none` when nothing."""
+
+    op: str
+    answer: Literal["applied", "absent", "none"]
+
+
 class State(msgspec.Struct, frozen=True):
     """The audit's facts of the committed state, as `state.json` holds them."""
 
@@ -78,10 +86,16 @@ class State(msgspec.Struct, frozen=True):
     notifications: Notifications
 
 
-def check(history: History, survivors: Sequence[Survivor] | None, state: State | None) -> Findings:
+def check(
+    history: History,
+    survivors: Sequence[Survivor] | None,
+    state: State | None,
+    asked: Sequence[Asked] | None = None,
+) -> Findings:
     """The findings of one run: of its users' history and its canary's together, by the ids of that run alone.
 
-    `survivors` or `state` None means that the database could not be read at the end.
+    `survivors` or `state` None means that the database could not be read at the end, `asked` None that nobody asked the
+    service about the unknown writes.
     """
     writes = {write.op: write for write in history.writes()}
     doubts = [*_doubts_of_ledger(history, writes)]
@@ -95,6 +109,7 @@ def check(history: History, survivors: Sequence[Survivor] | None, state: State |
         runs = {clock.run for clock in history.clocks}
         ours = {one.op: one for one in survivors if one.run in runs}
         found |= checked(doubts, _survival, writes, ours, whole)
+        found |= checked(doubts, _unresolved, writes, ours, asked, whole) if asked is not None else {}
     found |= checked(doubts, _canary, history, found)
     for look in (_conservation, _capacity, _winners, _orphans, _notifications) if state is not None else ():
         found |= checked(doubts, look, state)
@@ -143,6 +158,22 @@ def _survival(writes: Mapping[str, Write], there: Mapping[str, Survivor], whole:
             write.outcome != "ok" and write.status >= 500 and op not in there for op, write in writes.items()
         ),
     }
+
+
+def _unresolved(
+    writes: Mapping[str, Write], there: Mapping[str, Survivor], asked: Sequence[Asked], whole: bool
+) -> Found:
+    """Of a ledger that is not whole, a write that nobody was asked about may have been known when the asking was."""
+    told = {one.op: one.answer for one in asked}
+    unknown = [op for op, write in writes.items() if write.outcome == "unknown" and (whole or op in told)]
+    return {
+        "asked": len(told),
+        "unresolved": tuple(op for op in unknown if told.get(op) != _fate(there.get(op))),
+    }
+
+
+def _fate(survivor: Survivor | None) -> str:
+    return "absent" if survivor is None or survivor.seq is None else "applied"
 
 
 def _altered(survivor: Survivor, write: Write | None) -> bool:

@@ -91,6 +91,10 @@ class Cluster:
         if self.server.data.exists():
             self.server.data.rename(fenced)
 
+    def serving(self) -> Server:
+        """The server that the service writes to: the standby, once the primary is fenced."""
+        return self.server if self.standby is None or self.server.data.exists() else self.standby
+
     def answers(self) -> bool:
         """Whether the primary takes connections now; one that hangs for half a second does not."""
         try:

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from backups.errors import BackupError
 from chaos import fault as faults_there_are
 from chaos.fault import Fault
-from ci import environment, survey
+from ci import aftermath, environment, survey
 from ci.acts import ACTS
 from ci.cluster import NAME, Cluster
 from ci.drills import Blow, Database, Drill, Pace
@@ -103,6 +104,7 @@ class Rehearsal:
                     self.journal.emit("load.end", f"The users have left. {load.fault}".strip())
                 self._quiesce(sampler)
                 watching.close()
+                self._ask_again()
                 self.stand.stop()
                 self._check()
         finally:
@@ -239,7 +241,7 @@ class Rehearsal:
             else:
                 self._restore()
             self.guard.start_agents()
-            if self.stand.cluster is None or self.order.drill.response == "restart":
+            if not self.stand.started:
                 self.stand.start()
             self.stand.wait_ready(RECOVERY_TIMEOUT_S)
             self.journal.emit("serve.ready", "The service is ready again.")
@@ -289,7 +291,11 @@ class Rehearsal:
         else:
             self.stand.companions.kill(NAME)
             self.guard.fence_agents()
-            self.journal.emit("fence", "No process of the old server is left; the service waits for the next one.")
+            waits = not self.stand.fenced()
+            if not waits:  # Whoever has met damage trusts nothing any more, and is started anew.
+                self.stand.kill()
+            kept = "the service waits for the next one" if waits else "nor of the service, which had fenced itself"
+            self.journal.emit("fence", f"No process of the old server is left; {kept}.")
         self._act()
         guard = self.guard
         told = self.stand.tool_json(
@@ -326,6 +332,27 @@ class Rehearsal:
         with contextlib.suppress(StandError):  # what stays undelivered is counted by the checker
             self._until(lambda: sampler.outbox_pending == 0, QUIESCE_TIMEOUT_S, "The outbox did not empty.")
         self.journal.emit("quiesce", "Nothing is being written any more.")
+
+    def _ask_again(self) -> None:
+        asked = aftermath.ask_again(self.directory, self.stand.port)
+        applied, silent = (sum(one.answer == answer for one in asked) for answer in ("applied", "none"))
+        self.journal.emit(
+            "unknown.asked",
+            f"{len(asked)} writes had an unknown outcome: {applied} were applied, {len(asked) - applied - silent} not, and "
+            f"of {silent} the service does not say.",
+        )
+        if self.stand.cluster is None:
+            return
+        try:
+            remains = aftermath.look_at(self.stand.cluster)
+        except psycopg.Error as error:
+            self.journal.emit("server.away", f"The server could not be asked what is left: {error}")
+            return
+        self.journal.emit(
+            "server.remains",
+            f"The server ended {remains.deadlocks} deadlocks, and {len(remains.open)} transactions are left open.",
+            **asdict(remains),
+        )
 
     def _check(self) -> None:
         try:

@@ -127,10 +127,54 @@ ON_POSTGRES: Mapping[str, Drill] = {
     for drill in (
         dataclasses.replace(DRILLS["crash"], backups=0),
         dataclasses.replace(DRILLS["broken-transactions"], backups=0),
+        dataclasses.replace(
+            DRILLS["corrupt-database"],
+            title="Pages of a table are overwritten on the disk; the cluster is restored from the newest backup.",
+            blows=(Blow("corrupt-relation", {"table": "users", "count": 8}),),
+        ),
+        dataclasses.replace(
+            DRILLS["lost-database"],
+            title="The cluster is deleted with its server under load; it is restored from the newest backup.",
+            blows=(Blow("delete-data-directory", {}),),
+        ),
+        dataclasses.replace(
+            DRILLS["corrupt-newest-backup"],
+            title="The newest backup is damaged, then the cluster is lost; the older backup must be found and used.",
+            blows=(Blow("corrupt-newest-backup", {}), Blow("delete-data-directory", {})),
+        ),
         Drill(
             "terminate-connections",
             "Database connections of the service are ended by the server, five a second.",
-            (Blow("terminate-backends", {"per_second": 5.0, "seconds": 12.0}, hold_s=12.0),),
+            (Blow("terminate-backends", {"per_second": 5.0, "seconds": 30.0}, hold_s=30.0),),
+            "none",
+            backups=0,
+        ),
+        Drill(
+            "lost-data-directory",
+            "The server and its disk are gone; the base backup is restored and the log that was taken replayed.",
+            (Blow("delete-data-directory", {}),),
+            "restore",
+            protection=Protection(log="continuous"),
+        ),
+        Drill(
+            "lost-primary-failover",
+            "The primary is killed under load; it is fenced, and its standby promoted.",
+            (Blow("kill-postmaster", {}),),
+            "failover",
+            backups=0,
+            protection=Protection(standby="asynchronous"),
+        ),
+    )
+}
+"""What `all` runs on PostgreSQL: the five disasters, and three that only a server can meet."""
+
+OF_THE_SERVER: Mapping[str, Drill] = {
+    drill.name: drill
+    for drill in (
+        Drill(
+            "deadlocks",
+            "Transactions lock the rows that the service wants in opposite orders, one deadlock after the other.",
+            (Blow("deadlock-pairs", {"seconds": 15.0}, hold_s=15.0),),
             "none",
             backups=0,
         ),
@@ -151,13 +195,6 @@ ON_POSTGRES: Mapping[str, Drill] = {
             acts=("start-server",),
         ),
         Drill(
-            "lost-data-directory",
-            "The server and its disk are gone; the base backup is restored and the log that was taken replayed.",
-            (Blow("delete-data-directory", {}),),
-            "restore",
-            protection=Protection(log="continuous"),
-        ),
-        Drill(
             "lost-server-disk",
             "The server and its disk are gone, while each commit waits until the log that holds it is elsewhere.",
             (Blow("delete-data-directory", {}),),
@@ -165,16 +202,8 @@ ON_POSTGRES: Mapping[str, Drill] = {
             protection=Protection(log="synchronous"),
         ),
         Drill(
-            "lost-primary-failover",
-            "The primary is killed under load; it is fenced, and its standby promoted.",
-            (Blow("kill-postmaster", {}),),
-            "failover",
-            backups=0,
-            protection=Protection(standby="asynchronous"),
-        ),
-        Drill(
             "lost-primary-synchronous",
-            "The same, while each commit waits until the standby has it.",
+            "The primary is killed under load and its standby promoted, while each commit waits until the standby has it.",
             (Blow("kill-postmaster", {}),),
             "failover",
             backups=0,
@@ -182,7 +211,7 @@ ON_POSTGRES: Mapping[str, Drill] = {
         ),
     )
 }
-"""What `all` runs on PostgreSQL."""
+"""What `server` runs: what else a database server can do, or promise."""
 
 OF_BACKUPS: Mapping[str, Drill] = {
     drill.name: drill
@@ -237,4 +266,4 @@ OF_BACKUPS: Mapping[str, Drill] = {
 }
 """What `backups` runs: the disasters that the backups themselves are asked about."""
 
-EVERY: Mapping[str, Drill] = {**ON_POSTGRES, **DRILLS, **OF_BACKUPS}
+EVERY: Mapping[str, Drill] = {**ON_POSTGRES, **OF_THE_SERVER, **DRILLS, **OF_BACKUPS}

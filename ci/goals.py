@@ -27,6 +27,8 @@ class Goals:
     """A store is away: backups go on in the others, which is said, and it is brought level when it is back."""
     rolls_back: bool = False
     """Writes are made to fail half-way, and must vanish whole."""
+    serves_through: bool = False
+    """No request may fail for good while the fault acts: whatever it does to one, the service runs again."""
     rate_tolerance: float = 0.05
     """How far the achieved rate may be from the one that think time implies, as a share of it."""
     rate_samples_min: int = 1000
@@ -44,6 +46,7 @@ GOALS: Mapping[str, Goals] = {
     "terminate-connections": Goals(),
     "unknown-commits": Goals(),
     "server-crash": Goals(),
+    "deadlocks": Goals(serves_through=True),
     "corrupt-database": Goals(),
     "lost-database": Goals(),
     "corrupt-newest-backup": Goals(refuses_newest=True),

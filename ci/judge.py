@@ -5,6 +5,7 @@ The ids are stable; pipelines and the report refer to them. What was not seen is
     FAULT-BIT NOTICED RTO RESTORED BACKUP-REFUSED KEY-REFUSED RECOVERED            broken, noticed, brought back
     ROLLED-BACK ALARM DEGRADED LEVEL                                               what the drill is about besides
     LEDGER DATA-LOST RPO DATA-ALTERED DATA-PHANTOM DATA-DUPLICATED READ-BACK       what clients were told
+    UNKNOWN-RESOLVED SERVED-THROUGH TRANSACTIONS-LEFT DEADLOCKS                    what became of the rest
     POINTS CAPACITY WINNER ORPHANS NOTIFICATIONS                                   what the committed state obeys
     LOAD-USERS LOAD-ERRORS LOAD-RATE LAT-P95 LAT-P95-CALM MEMORY LOAD-GENERATOR    the baseline before the fault
 
@@ -46,6 +47,8 @@ class Case:
     refused: tuple[str, ...]
     damaged_backup: str | None
     losses_before_backup: int
+    under_fault: tuple[int, int] | None = None
+    """Requests begun from the first fault to the end of the load, and how many of them failed for good."""
     told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What else the story came to, by the name of the event: `alarm`, `key.refused`, `backup.degraded`, `stores.level`."""
 
@@ -167,6 +170,39 @@ def _told(case: Case, goals: Goals) -> Iterator[Criterion]:
     yield Promise("DATA-PHANTOM", "Writes nobody was told of", "0").found_none(found.phantom, doubt)
     yield Promise("DATA-DUPLICATED", "Writes applied more than once", "0").found_none(found.duplicated, doubt)
     yield Promise("READ-BACK", "Acknowledged writes read back wrong", "0").found_none(found.misread, doubt)
+    yield _resolved(found, doubt)
+    if goals.serves_through:
+        yield _served_through(case.under_fault)
+    yield from _left(case.told)
+
+
+def _resolved(found: Findings, doubt: str) -> Criterion:
+    resolved = Promise("UNKNOWN-RESOLVED", "Unknown outcomes resolved by asking", "all of them")
+    if found.unresolved:
+        return resolved.fails(f"{found.unknown - len(found.unresolved)} of {found.unknown}", examples(found.unresolved))
+    if doubt or (found.asked is None and found.unknown):
+        return resolved.unknown(doubt or "Nobody asked the service about them.", "not known")
+    return resolved.passes(f"{found.unknown} of {found.unknown}")
+
+
+def _left(told: Mapping[str, Mapping[str, Any]]) -> Iterator[Criterion]:
+    """Where there is a server to ask: what it says is left when all is quiet."""
+    left = Promise("TRANSACTIONS-LEFT", "Transactions of the service that nobody ends", "0")
+    counted = Promise("DEADLOCKS", "Deadlocks that the server ended", "counted", gates=False)
+    if remains := told.get("server.remains"):
+        yield left.found_none(remains["open"], "")
+        yield counted.passes(str(remains["deadlocks"]))
+    elif "server.away" in told:
+        yield left.unknown("The server could not be asked.")
+        yield counted.unknown("The server could not be asked.")
+
+
+def _served_through(seen: tuple[int, int] | None) -> Criterion:
+    served = Promise("SERVED-THROUGH", "Requests that failed for good from the fault on", "0")
+    if seen is None or not seen[0]:
+        return served.unknown("No request was begun after the fault.")
+    requests, failures = seen
+    return served.holds(not failures, f"{failures} of {requests}", "The service did not carry them through.")
 
 
 def _key_refused(told: Mapping[str, Any] | None) -> Criterion:

@@ -18,7 +18,7 @@ from ci.record import BackupUsed, Baseline, Flow, LostWrite, Mark, Phase, Rpo, R
 from loadtests.generator import GeneratorSample, mean_cores
 from loadtests.history import History
 from loadtests.ledger import Done
-from loadtests.measure import Observation, Request, Window, good_durations, in_ms, per_second, requests
+from loadtests.measure import Observation, Request, Window, good_durations, in_ms, observe, per_second, requests
 from loadtests.percentiles import resolved_percentile
 from loadtests.scenario import Scenario
 
@@ -155,6 +155,16 @@ def backup_taken(events: Sequence[Event], backup: str | None) -> float | None:
         if event.event == "backup.done" and event.data["id"] == backup:
             return float(event.data["taken_t"])
     return None
+
+
+def under_fault(history: History, scenario: Scenario, events: Sequence[Event]) -> tuple[int, int] | None:
+    """How many requests were begun from the first fault to the end of the load, and how many of them failed."""
+    begins = [event.t for event in events if event.event == "fault.begin"]
+    ends = [event.t for event in events if event.event == "load.end"]
+    if not begins or not ends:
+        return None
+    total = observe(history, scenario, Window(begins[0], ends[0])).total
+    return total.requests, total.failures
 
 
 def window(events: Sequence[Event]) -> Window | None:

@@ -86,7 +86,9 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
     `misread` are writes that the canary was told of and then read back wrong; `steady_s` is for how long, up to its end,
     every canary was right (null without one); `vanished` counts the writes that the service itself answered as failed
-    and that left nothing. With anything in `why_unknown`, an empty list proves nothing.
+    and that left nothing; `asked` how many unknown writes the service was asked about by their ids (null when nobody asked),
+    `unresolved` those of which it said nothing, or something else than what survived. With anything in `why_unknown`, an
+    empty list proves nothing.
     """
 
     invoked: int
@@ -106,6 +108,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     misread: tuple[str, ...] = ()
     steady_s: float | None = None
     vanished: int = 0
+    asked: int | None = None
+    unresolved: tuple[str, ...] = ()
     why_unknown: tuple[str, ...] = ()
 
 

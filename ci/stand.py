@@ -177,6 +177,19 @@ class Stand:
         """Whether `/health/ready` says pass now."""
         return self.get("/health/ready")[0] == 200
 
+    def fenced(self) -> bool:
+        """Whether the service says that it will not touch its database again."""
+        _, body = self.get("/health/live")
+        try:
+            return bool(json.loads(body)["checks"].get("fence"))
+        except (ValueError, KeyError):
+            return False
+
+    @property
+    def started(self) -> bool:
+        """Whether the service was started and nobody has killed it since."""
+        return self._serving is not None and self._serving.poll() is None
+
     def get(self, path: str, token: str = "") -> tuple[int, bytes]:
         """Status and body of a GET; status 0 when there was no answer within a second."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=1.0)

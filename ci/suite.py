@@ -14,7 +14,7 @@ import msgspec
 
 from ci import junit, report, summary, verdict
 from ci.drill import Order, Rehearsal
-from ci.drills import DRILLS, EVERY, OF_BACKUPS, ON_POSTGRES, Database, Drill, Pace
+from ci.drills import DRILLS, EVERY, OF_BACKUPS, OF_THE_SERVER, ON_POSTGRES, Database, Drill, Pace
 from ci.live import Live
 from ci.record import Run
 from ci.record import read as read_record
@@ -23,7 +23,7 @@ from ci.stand import new_run_id
 OVERHEAD_S = 22.0
 """What a drill takes beside its stretches: set-up, recovery, quiescing, judging. For the estimate alone."""
 
-GROUPS = {"sqlite": {"all": DRILLS, "backups": OF_BACKUPS}, "postgres": {"all": ON_POSTGRES}}
+GROUPS = {"sqlite": {"all": DRILLS, "backups": OF_BACKUPS}, "postgres": {"all": ON_POSTGRES, "server": OF_THE_SERVER}}
 """Names that stand for several drills, on each database."""
 
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 3}

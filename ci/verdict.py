@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ci import checker, judge, measure, record
+from ci import aftermath, checker, judge, measure, record
 from ci.journal import Event, read_events
 from ci.record import Run
 from loadtests import scenario_file
@@ -39,7 +39,7 @@ def judge_run(directory: Path) -> Run:
     origin, end = events[0].t, events[-1].t
     restored = restoration["backup"] if restoration else None
 
-    findings = checker.check(both, _survivors(directory), _state(directory))
+    findings = checker.check(both, _survivors(directory), _state(directory), _asked(directory / aftermath.FILE))
     if all(event.event != "run.end" for event in events):
         why = (*findings.why_unknown, "The run was cut short: its end is not among its events.")
         findings = msgspec.structs.replace(findings, why_unknown=why)
@@ -66,6 +66,7 @@ def judge_run(directory: Path) -> Run:
         refused=tuple(one["id"] for one in restoration["refused"]) if restoration else (),
         damaged_backup=_damaged_backup(events),
         losses_before_backup=sum(taken is not None and lost.acked_s + origin < taken for lost in rpo.lost_writes),
+        under_fault=measure.under_fault(load, scenario, events),
         told={event.event: event.data for event in events},
     )
     criteria = judge.criteria(case)
@@ -139,6 +140,11 @@ def _state(directory: Path) -> checker.State | None:
         return msgspec.json.decode((directory / "state.json").read_bytes(), type=checker.State)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
+
+
+def _asked(path: Path) -> list[checker.Asked] | None:
+    """None when nobody asked."""
+    return _lines(path, checker.Asked) if path.exists() else None
 
 
 def _lines(path: Path, kind: type[Any]) -> list[Any]:

@@ -19,7 +19,7 @@ from fastapi import APIRouter, Request, Response
 
 from system import health_jobs
 from system.errors import ServiceError
-from system.http import now_ms
+from system.http import lanes, now_ms
 from system.jobs import Operation
 from system.lanes import Lanes
 from system.metrics import READY
@@ -92,9 +92,10 @@ class Health:
 
 
 @router.get("/live", response_model=None)
-async def live() -> Response:
-    """The process answers. Never touches the database."""
-    return _answer("", {})
+async def live(request: Request) -> Response:
+    """The process answers. Never touches the database; says why, if it never will again."""
+    fenced = lanes(request).fenced
+    return _answer("", {"fence": fenced} if fenced else {})
 
 
 @router.get("/ready", response_model=None)

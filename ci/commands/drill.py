@@ -65,12 +65,15 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Run drills, each on a stand of its own; `all` is the five disasters, `backups` those of the backups themselves.
+    """Run drills, each on a stand of its own; `all` is the disasters, `backups` those of the backups themselves.
+
+    With --database postgres, `all` has three more that only a server can meet, and `server` is what else one can do.
 
     \b
     Examples:
       gymkhana drill run all
       gymkhana drill run crash lost-database --users 100 --quick
+      gymkhana drill run server --database postgres
 
     Exits with 0 when everything gated passed, 1 when something failed, 3 when something could not be told.
     """

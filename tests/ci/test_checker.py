@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.checker import Survivor, check
+from ci.checker import Asked, Survivor, check
 from ci.record import Findings
 from loadtests.history import History
 from loadtests.ledger import Done, Invoke
@@ -258,6 +258,31 @@ def test_what_the_service_failed_and_left_no_trace_of_has_vanished() -> None:
     findings = check(told, [survivor("R.1"), survivor("R.4")], state())
     assert findings.vanished == 2
     assert found(findings) == {"recovered": ("R.4",)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "there", "unresolved"),
+    [
+        ("applied", True, ()),
+        ("absent", False, ()),
+        ("absent", True, ("R.2",)),
+        ("applied", False, ("R.2",)),
+        ("none", False, ("R.2",)),
+        ("none", True, ("R.2",)),
+    ],
+)
+def test_an_unknown_write_is_resolved_when_the_service_says_of_it_what_survived(
+    answer: Literal["applied", "absent", "none"], there: bool, unresolved: tuple[str, ...]
+) -> None:
+    survivors = [survivor("R.1"), *([survivor("R.2")] if there else [])]
+    findings = check(history(acked("R.1"), reset("R.2")), survivors, state(), [Asked("R.2", answer)])
+    assert (findings.asked, findings.unresolved) == (1, unresolved)
+
+
+def test_an_unknown_write_that_nobody_asked_about_is_not_resolved() -> None:
+    told = history(acked("R.1"), reset("R.2"))
+    assert check(told, [survivor("R.1")], state(), []).unresolved == ("R.2",)
+    assert check(told, [survivor("R.1")], state()).asked is None
 
 
 def test_a_canary_read_back_wrong_is_misread() -> None:

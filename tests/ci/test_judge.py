@@ -20,7 +20,9 @@ RESTORED = Case(
     drill="corrupt-database",
     response="restore",
     users=1000,
-    findings=Findings(invoked=120, acked=100, refused=10, unknown=10, lost=("R.1",), recovered=("R.7",), steady_s=8.0),
+    findings=Findings(
+        invoked=120, acked=100, refused=10, unknown=10, lost=("R.1",), recovered=("R.7",), steady_s=8.0, asked=10
+    ),
     rto=Rto(total_s=6.1, watched_s=20.0),
     rpo=Rpo(
         acked=100,
@@ -112,10 +114,14 @@ AWAY = having(
         "stores.level": {"held": 2, "missing": 0},
     },
 )(CRASHED)  # fmt: skip
+DEADLOCKED = having(
+    drill="deadlocks", rto=None, response="none", bitten=("deadlock-pairs",), under_fault=(900, 0),
+    told={"server.remains": {"open": [], "deadlocks": 14}},
+)(CRASHED)  # fmt: skip
 STORIES = {
     "restored": RESTORED, "crashed": CRASHED, "rolled back": ROLLED_BACK, "damaged": DAMAGED, "replayed": REPLAYED,
     "kept": KEPT, "failed over": FAILED_OVER, "synchronous": SYNCHRONOUS, "locked": LOCKED, "missed": MISSED_BACKUP,
-    "away": AWAY,
+    "away": AWAY, "deadlocked": DEADLOCKED,
 }  # fmt: skip
 
 
@@ -133,8 +139,9 @@ def test_a_good_run_passes_every_criterion(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", STORIES.values(), ids=STORIES)
-def test_only_the_calm_machines_latency_does_not_gate(case: Case) -> None:
-    assert [one.id for one in judge.criteria(case) if not one.gates] == ["LAT-P95-CALM"]
+def test_only_the_calm_machines_latency_and_the_count_of_deadlocks_do_not_gate(case: Case) -> None:
+    free = {one.id for one in judge.criteria(case) if not one.gates}
+    assert free - {"DEADLOCKS"} == {"LAT-P95-CALM"}
 
 
 def test_every_drill_has_its_goals_and_they_fit_its_faults() -> None:
@@ -173,7 +180,7 @@ def test_the_criteria_of_each_story_are_these() -> None:
     always = {
         "FAULT-BIT", "RECOVERED", "LEDGER", "DATA-LOST", "DATA-ALTERED", "DATA-PHANTOM", "DATA-DUPLICATED", "READ-BACK",
         "POINTS", "CAPACITY", "WINNER", "ORPHANS", "NOTIFICATIONS", "LOAD-USERS", "LOAD-ERRORS", "LOAD-RATE", "LAT-P95",
-        "LAT-P95-CALM", "MEMORY", "LOAD-GENERATOR",
+        "LAT-P95-CALM", "MEMORY", "LOAD-GENERATOR", "UNKNOWN-RESOLVED",
     }  # fmt: skip
     assert judged(ROLLED_BACK).keys() == always | {"ROLLED-BACK"}
     assert judged(CRASHED).keys() == always | {"NOTICED", "RTO"}
@@ -182,6 +189,7 @@ def test_the_criteria_of_each_story_are_these() -> None:
     assert judged(REPLAYED).keys() == judged(KEPT).keys() == judged(RESTORED).keys()
     assert judged(LOCKED).keys() == always | {"NOTICED", "RTO", "RESTORED", "RPO", "KEY-REFUSED"}
     assert judged(MISSED_BACKUP).keys() == always | {"ALARM"}
+    assert judged(DEADLOCKED).keys() == always | {"SERVED-THROUGH", "TRANSACTIONS-LEFT", "DEADLOCKS"}
     assert judged(AWAY).keys() == always | {"DEGRADED", "LEVEL"}
 
 
@@ -218,6 +226,9 @@ FAILS: list[tuple[str, Case, Change]] = [
     ("DATA-ALTERED", CRASHED, having(findings__altered=("R.2",))),
     ("DATA-PHANTOM", CRASHED, having(findings__phantom=("R.2",))),
     ("DATA-DUPLICATED", CRASHED, having(findings__duplicated=("R.2",))),
+    ("UNKNOWN-RESOLVED", CRASHED, having(findings__unresolved=("R.3",))),
+    ("SERVED-THROUGH", DEADLOCKED, having(under_fault=(900, 1))),
+    ("TRANSACTIONS-LEFT", DEADLOCKED, having(told={"server.remains": {"open": ["session 7"], "deadlocks": 1}})),
     ("READ-BACK", CRASHED, having(findings__misread=("R.canary.2",))),
     ("POINTS", CRASHED, having(findings__conservation="1000 points were minted and 990 are held: -10.")),
     ("CAPACITY", CRASHED, having(findings__capacity=("tournament 1: 9 entries for 8 places",))),
@@ -254,6 +265,11 @@ UNKNOWN: list[tuple[str, Case, Change]] = [
     ("RPO", RESTORED, having(rpo__bound_s=None)),
     ("RPO", REPLAYED, having(rpo__seconds=None)),
     ("RPO", RESTORED, having(rpo__seconds=None)),
+    ("UNKNOWN-RESOLVED", CRASHED, having(findings__asked=None)),
+    ("SERVED-THROUGH", DEADLOCKED, having(under_fault=None)),
+    ("SERVED-THROUGH", DEADLOCKED, having(under_fault=(0, 0))),
+    ("TRANSACTIONS-LEFT", DEADLOCKED, having(told={"server.away": {}})),
+    ("DEADLOCKS", DEADLOCKED, having(told={"server.away": {}})),
     ("LOAD-USERS", CRASHED, having(baseline=None)),
     ("LOAD-USERS", CRASHED, having(baseline__connections=None)),
     ("LOAD-ERRORS", CRASHED, having(baseline__requests=0)),
@@ -284,7 +300,7 @@ def test_it_is_unknown(id: str, case: Case, change: Change) -> None:
 
 NEEDS_THE_CHECKER = (
     "LEDGER", "DATA-LOST", "RPO", "DATA-ALTERED", "DATA-PHANTOM", "DATA-DUPLICATED", "READ-BACK", "POINTS", "CAPACITY",
-    "WINNER", "ORPHANS", "NOTIFICATIONS",
+    "WINNER", "ORPHANS", "NOTIFICATIONS", "UNKNOWN-RESOLVED",
 )  # fmt: skip
 
 
@@ -305,7 +321,7 @@ def test_every_criterion_is_shown_to_fail_or_can_only_be_unknown() -> None:
     """A run without proof, with half a ledger, without a rollback or with a tired generator did not fail: nobody knows."""
     every = {id for case in STORIES.values() for id in judged(case)}
     shown = {row[0] for row in FAILS}
-    assert every - shown == {"FAULT-BIT", "LEDGER", "LOAD-GENERATOR", "ROLLED-BACK"}
+    assert every - shown == {"FAULT-BIT", "LEDGER", "LOAD-GENERATOR", "ROLLED-BACK", "DEADLOCKS"}
     doubted = {row[0] for row in UNKNOWN} | set(NEEDS_THE_CHECKER)
     assert every - doubted == {"RESTORED"}
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from ci import record
+from ci.checker import Asked
 from ci.journal import Event
 from ci.measure import Sample
 from ci.record import Result, Run
@@ -105,6 +106,7 @@ def directory(tmp_path: Path) -> Path:
         "samples.jsonl": lines(Sample(100.0 + n, {"http": 2**27}, 4, 1, 2.0, 0, n, 0) for n in range(50)),
         "generator.jsonl": lines(GeneratorSample(100.0 + n, 0.2, 2**26) for n in range(50)),
         "restore.json": msgspec.json.encode({"backup": "b2", "refused": []}),
+        "asked.jsonl": lines(Asked(str(one.op), "absent") for one in PROBES if one.write and one.outcome == "unknown"),
         "survivors.jsonl": lines(there),
         "state.json": msgspec.json.encode(state()),
     }

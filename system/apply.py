@@ -33,7 +33,7 @@ def apply(
     if reply is NOTHING_HAPPENED:
         return Answer(ask.number, status=reply.status)
     body = msgspec.json.encode(reply.body)
-    digest = operations.digest_of(session, ask.operation.id)
+    digest = operations.digest_of(session, ask.operation.id, job.leaves)
     sequence = operations.save(session, ask.operation, ask.job, digest, reply.status, body)
     return Answer(ask.number, status=reply.status, body=body, digest=digest, sequence=sequence)
 

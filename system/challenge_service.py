@@ -54,7 +54,7 @@ _DUE = (
 )
 
 
-@write_job("challenges")
+@write_job("challenges", "challenges", "challenge_steps", "notification_outbox")
 def issue(session: Session, operation: Operation, opponent_id: int, stake: int, title: str) -> Reply:
     """A challenge the opponent may accept until it expires. Nothing is staked yet."""
     challenger_id = _actor(operation)
@@ -82,7 +82,7 @@ def issue(session: Session, operation: Operation, opponent_id: int, stake: int, 
     return Reply(201, {"id": challenge_id, "state": ISSUED, "expires_ms": expires_ms})
 
 
-@write_job("challenges")
+@write_job("challenges", "challenge_steps", "points_transfers", "notification_outbox")
 def accept(session: Session, operation: Operation, challenge_id: int) -> Reply:
     """Both stakes are in escrow. Raises Conflict when either party is short of points, and then no stake is.
 
@@ -103,7 +103,7 @@ def accept(session: Session, operation: Operation, challenge_id: int) -> Reply:
     return Reply(200, {"id": challenge_id, "state": ACCEPTED})
 
 
-@write_job("challenges")
+@write_job("challenges", "challenge_steps", "notification_outbox")
 def decline(session: Session, operation: Operation, challenge_id: int) -> Reply:
     """The challenge is over before anything was staked. Raises Conflict once it has been answered."""
     challenge = _challenge(session, challenge_id)
@@ -115,7 +115,7 @@ def decline(session: Session, operation: Operation, challenge_id: int) -> Reply:
     return Reply(200, {"id": challenge_id, "state": DECLINED})
 
 
-@write_job("challenges")
+@write_job("challenges", "challenge_steps", "points_transfers", "notification_outbox")
 def settle(session: Session, operation: Operation, challenge_id: int, winner_id: int) -> Reply:
     """Both stakes are the winner's. Either party may say who won. Raises Conflict unless both stakes are in escrow."""
     challenge = _challenge(session, challenge_id)
@@ -134,7 +134,7 @@ def settle(session: Session, operation: Operation, challenge_id: int, winner_id:
     return Reply(200, {"id": challenge_id, "state": SETTLED, "winner_id": winner_id})
 
 
-@write_job("challenges")
+@write_job("challenges", "challenge_steps", "points_transfers", "notification_outbox")
 def expire_due(session: Session, operation: Operation, limit: int, now_ms: int) -> Reply:
     """Up to `limit` forgotten challenges are over; what was staked is back with both parties, exactly.
 

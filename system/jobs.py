@@ -38,11 +38,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A registered write job; calling it runs the function. `domain` names the bulkhead whose places it takes."""
+    """A registered write job; calling it runs the function. `domain` names the bulkhead whose places it takes.
+
+    `leaves` are the tables where rows of its operation may lie, besides its activity row: no other needs to be looked at
+    for its digest, and so no other, when it is locked or slow, can hold it up.
+    """
 
     function: Callable[..., Reply]
     domain: str
     name: str
+    leaves: tuple[str, ...]
 
     def __call__(self, session: Session, operation: Operation, *args: Any) -> Reply:
         """Runs the function in the caller's transaction. Raises what it raises."""
@@ -55,8 +60,10 @@ NOTHING_HAPPENED = Reply(204, None)
 JOBS: dict[str, Job] = {}
 
 
-def write_job(domain: str) -> Callable[[Callable[Concatenate[Session, Operation, ...], Reply]], Job]:
+def write_job(domain: str, *leaves: str) -> Callable[[Callable[Concatenate[Session, Operation, ...], Reply]], Job]:
     """Registers a function `(session, operation, *plain arguments) -> Reply` as a write job of `domain`.
+
+    `leaves` names the tables into which it writes rows with the operation's id.
 
     The function may read and write through the session and may raise any `ServiceError`; it never commits. Its name is
     that of its module, without `_service`, and its own: `challenge.settle`.
@@ -64,7 +71,7 @@ def write_job(domain: str) -> Callable[[Callable[Concatenate[Session, Operation,
 
     def register(function: Callable[Concatenate[Session, Operation, ...], Reply]) -> Job:
         module = function.__module__.rpartition(".")[2].removesuffix("_service")
-        job = Job(function, domain, f"{module}.{function.__name__}")
+        job = Job(function, domain, f"{module}.{function.__name__}", leaves)
         JOBS[job.name] = job
         return job
 

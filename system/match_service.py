@@ -53,7 +53,7 @@ class _Parties(NamedTuple):
     organiser_id: int
 
 
-@write_job("tournaments")
+@write_job("tournaments", "matches", "notification_outbox")
 def pair(session: Session, operation: Operation, tournament_id: int, home_id: int, away_id: int) -> Reply:
     """A match between two entrants of an open tournament. Raises Invalid for anybody else, or for one against oneself."""
     tournament = tournament_reads.organised(session, operation, tournament_id)
@@ -82,7 +82,7 @@ def pair(session: Session, operation: Operation, tournament_id: int, home_id: in
     return Reply(201, dict(paired))
 
 
-@write_job("matches")
+@write_job("matches", "match_events")
 def score(session: Session, operation: Operation, match_id: int, side: Side, points: int) -> Reply:
     """The side has scored. Only the organiser and the two players may say so, and only while the match is played."""
     if operation.actor_id not in set(_parties(session, match_id)):
@@ -98,7 +98,7 @@ def score(session: Session, operation: Operation, match_id: int, side: Side, poi
     )
 
 
-@write_job("matches")
+@write_job("matches", "notification_outbox")
 def close(session: Session, operation: Operation, match_id: int) -> Reply:
     """The match's score is final. Only the organiser may say so, once."""
     if operation.actor_id != _parties(session, match_id).organiser_id:

@@ -108,9 +108,9 @@ def save(session: Session, operation: Operation, job: str, digest: str, status: 
     return int(sequence)
 
 
-def digest_of(session: Session, operation_id: str) -> str:
-    """Digest of the effect rows that carry `operation_id`, as they stand in this transaction."""
-    return _digest(session.scalars(_effects_of_one(), {"operation_id": operation_id}))
+def digest_of(session: Session, operation_id: str, leaves: tuple[str, ...]) -> str:
+    """Digest of the rows of `operation_id` in its activity and these tables, as they stand in this transaction."""
+    return _digest(session.scalars(_effects_of_one(leaves), {"operation_id": operation_id}))
 
 
 def find(connection: Connection, actor_id: int, operation_id: str) -> dict[str, Any]:
@@ -188,12 +188,13 @@ def _constant(text: str) -> ColumnElement[str]:
 
 
 @cache
-def _effects_of_one() -> CompoundSelect[Any]:
+def _effects_of_one(leaves: tuple[str, ...]) -> CompoundSelect[Any]:
     wanted: BindParameter[str] = bindparam("operation_id")
     return union_all(
         *(
             select(_line(table, columns).label("line")).where(table.c.operation_id == wanted)
             for table, columns in _effect_tables()
+            if table is activity or table.name in leaves
         )
     )
 

@@ -48,8 +48,8 @@ class Settings(BaseSettings):
     """PostgreSQL: connections that write, each running one job at a time."""
     read_sessions: int = Field(default=4, ge=1, le=100)
     """PostgreSQL: connections of each HTTP process that read."""
-    lock_timeout_ms: int = Field(default=1_000, ge=1)
-    """PostgreSQL: how long a job waits for a row that another one holds."""
+    lock_timeout_ms: int = Field(default=800, ge=1)
+    """PostgreSQL: how long a job waits for a row that another one holds; less than its budget, or it is never run again."""
     idle_timeout_ms: int = Field(default=5_000, ge=1)
     """PostgreSQL: how long a transaction may do nothing before the server ends it."""
     hash_threads: int = Field(default=1, ge=1, le=16)

@@ -47,7 +47,7 @@ _TAKE_PLACE = (
 )
 
 
-@write_job("tournaments")
+@write_job("tournaments", "tournaments")
 def create(session: Session, operation: Operation, name: str, capacity: int, entry_fee: int) -> Reply:
     """A draft of the actor's; nobody can join before it is opened."""
     row = {
@@ -75,7 +75,7 @@ def open_(session: Session, operation: Operation, tournament_id: int) -> Reply:
     return Reply(200, tournament_reads.tournament(session, tournament_id))
 
 
-@write_job("tournaments")
+@write_job("tournaments", "tournament_entries", "points_transfers", "notification_outbox")
 def join(session: Session, operation: Operation, tournament_id: int) -> Reply:
     """The actor has a place, and the fee is in the pool.
 
@@ -106,7 +106,7 @@ def join(session: Session, operation: Operation, tournament_id: int) -> Reply:
     return Reply(201, {"tournament_id": tournament_id, "user_id": user_id, "entries": taken})
 
 
-@write_job("tournaments")
+@write_job("tournaments", "points_transfers", "notification_outbox")
 def finish(session: Session, operation: Operation, tournament_id: int) -> Reply:
     """Exactly one winner, who has the whole pool.
 

@@ -52,7 +52,7 @@ _EDIT_BIO = update(users).where(users.c.id == bindparam("wanted")).values(bio=bi
 _REHASH = update(users).where(users.c.id == bindparam("wanted")).values(password_hash=bindparam("value"))
 
 
-@write_job("users")
+@write_job("users", "users", "points_transfers")
 def sign_up(session: Session, operation: Operation, name: str, password_hash: str) -> Reply:
     """A new user with the welcome points. Raises Conflict `name-taken`."""
     row = {
@@ -72,7 +72,7 @@ def sign_up(session: Session, operation: Operation, name: str, password_hash: st
     return Reply(201, {"id": user_id, "name": name, "points": WELCOME_POINTS})
 
 
-@write_job("sessions")
+@write_job("sessions", "user_sessions")
 def log_in(
     session: Session, operation: Operation, user_id: int, token_hash: str, expires_ms: int, rehashed: str | None
 ) -> Reply:

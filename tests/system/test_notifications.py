@@ -86,7 +86,7 @@ def test_an_event_that_fails_after_it_told_somebody_told_nobody(told: Gym, monke
         assert notification_service.pending_count(session) == 4
         raise Conflict("too-late", "Not after all.")
 
-    monkeypatch.setitem(JOBS, "tests.fail_late", Job(fail_late, "tests", "tests.fail_late"))
+    monkeypatch.setitem(JOBS, "tests.fail_late", Job(fail_late, "tests", "tests.fail_late", ()))
     with pytest.raises(Conflict, match="Not after all"):
         told.apply(JOBS["tests.fail_late"], actor=ANN)
     assert told.read(pending_count) == 3

@@ -10,7 +10,7 @@ from system.database import Base
 from system.errors import NotFound, Reused
 from system.jobs import JOBS
 from system.operations_models import Effect
-from system.operations_service import digest_of, find
+from system.operations_service import digest_of, effect_tables, find
 from system.tournament_service import join
 from system.user_service import sign_up
 from tests.system.gym import RUN, Gym, faults
@@ -45,6 +45,8 @@ EFFECT_COLUMNS = [
     for column in ("id", *mapper.class_.effect_columns)
 ]
 
+EVERY_TABLE = tuple(table.name for table in effect_tables())
+
 
 def other(text: str) -> str:
     """Of the same length, where there is one: a column may take no more."""
@@ -56,14 +58,25 @@ def test_a_changed_byte_in_any_effect_column_changes_the_digest(busy: Gym) -> No
     for table, column in EFFECT_COLUMNS:
         row, operation, value = busy.rows(f"SELECT id, operation_id, {column} FROM {table} ORDER BY id DESC LIMIT 1")[0]
         with busy.session() as session:
-            before = digest_of(session, operation)
+            before = digest_of(session, operation, EVERY_TABLE)
         changed = other(value) if isinstance(value, str) else (value or 0) + 1_000
         busy.tamper(f"UPDATE {table} SET {column} = '{changed}' WHERE id = {row}")
         with busy.session() as session:
-            assert digest_of(session, operation) != before, f"{table}.{column}"
+            assert digest_of(session, operation, EVERY_TABLE) != before, f"{table}.{column}"
         restored = "NULL" if value is None else "'" + str(value).replace("'", "''") + "'"
         busy.tamper(f"UPDATE {table} SET {column} = {restored} WHERE id = {changed if column == 'id' else row}")
     assert all(found.digest == found.stored for found in busy.survivors().values())
+
+
+def test_every_job_says_in_which_tables_it_leaves_rows(busy: Gym) -> None:
+    """A table it did not name would not be in its digest, and the audit would call the operation altered."""
+    job_of = dict(busy.rows("SELECT id, job FROM operations"))
+    left = {job: set[str]() for job in job_of.values()}
+    for table in EVERY_TABLE:
+        for (operation,) in busy.rows(f"SELECT operation_id FROM {table}"):
+            left[job_of[operation]].add(table)
+    assert left == {job: {"activity", *JOBS[job].leaves} for job in left}
+    assert {name for name, job in JOBS.items() if job.function.__module__.endswith("_service")} == left.keys()
 
 
 def test_a_missing_and_an_added_effect_row_change_the_digest(busy: Gym) -> None:

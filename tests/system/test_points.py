@@ -42,7 +42,7 @@ def move(session: Session, operation: Operation, source: int, target: int, amoun
 @pytest.fixture
 def moving() -> Iterator[Job]:
     before = dict(JOBS)
-    yield write_job("tests")(move)
+    yield write_job("tests", "points_transfers")(move)
     JOBS.clear()
     JOBS.update(before)
 

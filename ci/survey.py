@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from sqlalchemy.orm import Session
 
 from system import operations_service
 from system.audit import facts
 from system.database import engine_for
+from system.statements import Session
 
 
 def survey(url: str, run: str, directory: Path) -> int:

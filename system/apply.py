@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from sqlalchemy.orm import Session
 
 from system import operations_service as operations
 from system.failpoints import FAIL_IN_TRANSACTION, KILL_CONNECTIONS, Failpoints, Injected
 from system.jobs import JOBS, NOTHING_HAPPENED, Reply
+from system.statements import Session
 from system.wire import Answer, Ask
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, Subquery, and_, case, func, select, union, union_all
-from sqlalchemy.orm import Session
 
 from system.challenge_models import EXPIRED
 from system.challenge_service import challenges, steps
@@ -21,6 +20,7 @@ from system.operations_service import activity
 from system.points_models import ESCROW, MINT, POOL, USER
 from system.points_service import accounts, transfers
 from system.relations import EXAMPLES, orphans
+from system.statements import Session
 from system.tournament_reads import entries, tournaments
 
 TELLS = {

@@ -21,7 +21,6 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from system import watch
 from system.apply import apply, unavailable, unknown
@@ -29,6 +28,7 @@ from system.database import SessionLocal
 from system.errors import ServiceError
 from system.failpoints import Failpoints
 from system.shipping import NotShipped, Shipping
+from system.statements import Session
 from system.wire import Answer, Ask
 
 ATTEMPTS = 3
@@ -173,7 +173,7 @@ class Batches:
         if now > ask.deadline:
             return unavailable(ask, "deadline-passed", "The job waited longer than its deadline.")
         self._budget.end = now + self._job_budget_s
-        savepoint = session.begin_nested()
+        savepoint = session.savepoint()
         try:
             answer = apply(session, ask, self._failpoints, raw.close)
         except Exception as error:  # the outermost line of a job: it fails alone, whatever it raised

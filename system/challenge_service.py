@@ -10,16 +10,17 @@ A step is an UPDATE guarded by the state it starts from, so two of them at once 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Table, bindparam, insert, or_, select, update
 
 from system import notification_service, operations_service, points_service, user_service
 from system.challenge_models import ACCEPTED, DECLINED, EXPIRED, ISSUED, SETTLED, Challenge, ChallengeStep
 from system.errors import Conflict, Forbidden, Invalid, NotFound
 from system.jobs import NOTHING_HAPPENED, Operation, Reply, write_job
 from system.points_models import ESCROW, USER
+from system.statements import Reader, Session
 
 challenges: Table = Challenge.__table__  # type: ignore[assignment]
 steps: Table = ChallengeStep.__table__  # type: ignore[assignment]
@@ -155,7 +156,7 @@ def expire_due(session: Session, operation: Operation, limit: int, now_ms: int) 
     return Reply(200, {"expired": len(due)})
 
 
-def challenge(connection: Connection, user_id: int, challenge_id: int) -> dict[str, Any]:
+def challenge(connection: Reader, user_id: int, challenge_id: int) -> dict[str, Any]:
     """A challenge as one of its parties sees it. Raises NotFound for everybody else."""
     row = connection.execute(_ONE, {"wanted": challenge_id}).mappings().one_or_none()
     if row is None or user_id not in (row["challenger_id"], row["opponent_id"]):
@@ -163,7 +164,7 @@ def challenge(connection: Connection, user_id: int, challenge_id: int) -> dict[s
     return dict(row)
 
 
-def listing(connection: Connection, user_id: int, state: str | None, limit: int, before: int) -> dict[str, Any]:
+def listing(connection: Reader, user_id: int, state: str | None, limit: int, before: int) -> dict[str, Any]:
     """The user's challenges, newest first; `next` continues the listing, None at its end."""
     wanted: dict[str, Any] = {"user": user_id, "before": before, "limit": limit}
     statement = _MINE
@@ -173,26 +174,31 @@ def listing(connection: Connection, user_id: int, state: str | None, limit: int,
     return {"challenges": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
 
 
-def _refund(session: Session, operation: Operation, challenge: RowMapping) -> None:
+def _refund(session: Session, operation: Operation, challenge: Mapping[str, Any]) -> None:
     escrow = points_service.account(session, ESCROW, challenge["id"])
     for party in _both(challenge):
         purse = points_service.account(session, USER, party)
         points_service.transfer(session, operation, escrow, purse, challenge["stake"], "refund", challenge["id"])
 
 
-def _both(challenge: RowMapping) -> tuple[int, int]:
+def _both(challenge: Mapping[str, Any]) -> tuple[int, int]:
     return challenge["challenger_id"], challenge["opponent_id"]
 
 
-def _challenge(session: Session, challenge_id: int) -> RowMapping:
-    row = session.execute(_ONE, {"wanted": challenge_id}).mappings().one_or_none()
+def _challenge(session: Session, challenge_id: int) -> Mapping[str, Any]:
+    row: Mapping[str, Any] | None = session.execute(_ONE, {"wanted": challenge_id}).mappings().one_or_none()
     if row is None:
         raise NotFound("challenge-not-found", f"There is no challenge {challenge_id}.")
     return row
 
 
 def _move(
-    session: Session, operation: Operation, challenge: RowMapping, was: str, becomes: str, winner: int | None = None
+    session: Session,
+    operation: Operation,
+    challenge: Mapping[str, Any],
+    was: str,
+    becomes: str,
+    winner: int | None = None,
 ) -> None:
     wanted = {"wanted": challenge["id"], "was": was, "becomes": becomes, "winner": winner}
     if session.execute(_MOVE, wanted).one_or_none() is None:

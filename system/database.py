@@ -15,8 +15,10 @@ import pysqlite3.dbapi2 as sqlite
 from sqlalchemy import Engine, MetaData, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
+
+from system.statements import Session
 
 SCHEMA_REVISION = "0002"
 """The Alembic revision this code reads and writes; a test holds it equal to the newest one in `migrations/`."""

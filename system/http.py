@@ -10,12 +10,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from fastapi import Request, Response
-from sqlalchemy import Connection
 
 from system import user_service
 from system.errors import Invalid, Unauthorised
 from system.jobs import Job, Operation
 from system.lanes import Lanes, Written
+from system.statements import Reader
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,7 +77,7 @@ async def write(
 
 
 async def read(
-    request: Request, domain: str, function: Callable[Concatenate[Connection, P], Any], *args: P.args, **kw: P.kwargs
+    request: Request, domain: str, function: Callable[Concatenate[Reader, P], Any], *args: P.args, **kw: P.kwargs
 ) -> Response:
     """Runs the read for whoever the request's session belongs to; its result as the ready response. Raises Unauthorised."""
     return await _read(request, domain, lambda connection, _: function(connection, *args, **kw))
@@ -86,7 +86,7 @@ async def read(
 async def read_own(
     request: Request,
     domain: str,
-    function: Callable[Concatenate[Connection, int, P], Any],
+    function: Callable[Concatenate[Reader, int, P], Any],
     *args: P.args,
     **kw: P.kwargs,
 ) -> Response:
@@ -94,7 +94,7 @@ async def read_own(
     return await _read(request, domain, lambda connection, user: function(connection, user, *args, **kw))
 
 
-async def _read(request: Request, domain: str, function: Callable[[Connection, int], Any]) -> Response:
+async def _read(request: Request, domain: str, function: Callable[[Reader, int], Any]) -> Response:
     hashed = _hashed(request)
     began = time.perf_counter()
     # One visit to the database and not two: whose session it is, and what they want to know.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate
 
-from sqlalchemy.orm import Session
+from system.statements import Session
 
 
 @dataclass(frozen=True, slots=True)

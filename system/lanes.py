@@ -25,6 +25,7 @@ from system.errors import OutcomeUnknown, ServiceError, Unavailable
 from system.jobs import Job, Operation
 from system.metrics import LANE_SHED, SHIP_SECONDS
 from system.reads import ReadFailed, Reads, ReadTooLong
+from system.statements import Reader
 from system.wire import Answer, Ask, Frames, answer, pack, socket_path
 
 P = ParamSpec("P")
@@ -143,7 +144,7 @@ class Lanes:
         return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms)
 
     async def read(
-        self, domain: str, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs
+        self, domain: str, function: Callable[Concatenate[Reader, P], R], *args: P.args, **kw: P.kwargs
     ) -> R:
         """What `function(connection, *args)` returns, in a transaction that is rolled back."""
         self._check()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Table, bindparam, insert, select, update
 
 from system import notification_service, operations_service, tournament_reads
 from system.errors import Conflict, Forbidden, Invalid, NotFound
 from system.jobs import Operation, Reply, write_job
 from system.standings import Score
+from system.statements import Reader, Session
 from system.tournament_models import CLOSED, OPEN, PLAYING, Match, MatchEvent
 from system.tournament_reads import tournaments
 
@@ -114,7 +114,7 @@ def close(session: Session, operation: Operation, match_id: int) -> Reply:
     return Reply(200, dict(closed))
 
 
-def match(connection: Connection, match_id: int) -> dict[str, Any]:
+def match(connection: Reader, match_id: int) -> dict[str, Any]:
     """A match as anybody sees it. Raises NotFound."""
     row = connection.execute(_ONE, {"wanted": match_id}).mappings().one_or_none()
     if row is None:
@@ -122,13 +122,13 @@ def match(connection: Connection, match_id: int) -> dict[str, Any]:
     return dict(row)
 
 
-def listing(connection: Connection, tournament_id: int) -> dict[str, Any]:
+def listing(connection: Reader, tournament_id: int) -> dict[str, Any]:
     """The tournament's matches in the order they were paired. Raises NotFound."""
     tournament_reads.tournament(connection, tournament_id)
     return {"matches": [dict(row) for row in connection.execute(_LIST, {"wanted": tournament_id}).mappings()]}
 
 
-def scores(connection: Connection | Session, tournament_id: int) -> list[Score]:
+def scores(connection: Reader, tournament_id: int) -> list[Score]:
     """How every match of the tournament stands, in no order."""
     return [Score(*row) for row in connection.execute(_SCORES, {"wanted": tournament_id})]
 

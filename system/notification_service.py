@@ -9,16 +9,16 @@ after `MAX_ATTEMPTS`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Table, bindparam, func, insert, select, update
 
 from system import operations_service
 from system.errors import NotFound
 from system.jobs import NOTHING_HAPPENED, Operation, Reply, write_job
 from system.notification_models import DEAD, DELIVERED, PENDING, DeliveryAttempt, Notification, OutboxEntry
+from system.statements import Reader, Session
 
 outbox: Table = OutboxEntry.__table__  # type: ignore[assignment]
 inbox: Table = Notification.__table__  # type: ignore[assignment]
@@ -80,14 +80,14 @@ class DeliveryFailed(Exception):
 class Channel(Protocol):
     """A way to reach users. Delivering an entry a second time does nothing, by the entry's id."""
 
-    def deliver(self, session: Session, entries: Sequence[RowMapping], now_ms: int) -> None:
+    def deliver(self, session: Session, entries: Sequence[Mapping[str, Any]], now_ms: int) -> None:
         """All of them have been told. Raises DeliveryFailed when one has not."""
 
 
 class Inbox:
     """The platform's own channel: rows that users read over the API."""
 
-    def deliver(self, session: Session, entries: Sequence[RowMapping], now_ms: int) -> None:
+    def deliver(self, session: Session, entries: Sequence[Mapping[str, Any]], now_ms: int) -> None:
         """The notifications are in their users' inboxes once the caller commits."""
         received = set(session.scalars(_RECEIVED, {"entries": [entry["id"] for entry in entries]}))
         rows = [
@@ -157,20 +157,20 @@ def deliver_due(session: Session, operation: Operation, limit: int, now_ms: int)
     return Reply(200, {"delivered": delivered, "failed": failed})
 
 
-def _state_after(entry: RowMapping, error: str, now_ms: int) -> dict[str, Any]:
+def _state_after(entry: Mapping[str, Any], error: str, now_ms: int) -> dict[str, Any]:
     tried = entry["attempts"] + 1
     state = DELIVERED if not error else DEAD if tried >= MAX_ATTEMPTS else PENDING
     due_ms = now_ms + FIRST_RETRY_MS * 2 ** (tried - 1)
     return {"wanted": entry["id"], "now_state": state, "tried": tried, "due_ms": due_ms}
 
 
-def _attempt(session: Session, entries: Sequence[RowMapping], now_ms: int) -> list[str]:
+def _attempt(session: Session, entries: Sequence[Mapping[str, Any]], now_ms: int) -> list[str]:
     """Why the channel did not deliver each entry, empty where it did. What a failing one had written is undone.
 
     All at once, since nearly always all are delivered; where that fails, each alone.
     """
     try:
-        with session.begin_nested():
+        with session.savepoint():
             CHANNEL.deliver(session, entries, now_ms)
     except DeliveryFailed as failure:
         if len(entries) > 1:
@@ -198,18 +198,18 @@ def mark_all_read(session: Session, operation: Operation) -> Reply:
     return Reply(200, {"read": read})
 
 
-def pending_count(connection: Connection | Session) -> int:
+def pending_count(connection: Reader) -> int:
     """How many outbox entries wait for delivery."""
     return int(connection.execute(_PENDING).scalar_one())
 
 
-def listing(connection: Connection, user_id: int, unread: bool, limit: int, before: int) -> dict[str, Any]:
+def listing(connection: Reader, user_id: int, unread: bool, limit: int, before: int) -> dict[str, Any]:
     """The user's inbox, newest first; `next` continues the listing, None at its end."""
     wanted = {"user": user_id, "before": before, "limit": limit}
     rows = [dict(row) for row in connection.execute(_UNREAD if unread else _ALL, wanted).mappings()]
     return {"notifications": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
 
 
-def unread_count(connection: Connection, user_id: int) -> dict[str, int]:
+def unread_count(connection: Reader, user_id: int) -> dict[str, int]:
     """How many notifications the user has not read."""
     return {"unread": int(connection.execute(_UNREAD_COUNT, {"user": user_id}).scalar_one())}

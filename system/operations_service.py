@@ -19,7 +19,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     CompoundSelect,
-    Connection,
     Select,
     String,
     Table,
@@ -31,11 +30,11 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.orm import Session
 
 from system.errors import NotFound
 from system.jobs import Operation
 from system.operations_models import Activity, AppliedOperation, Effect
+from system.statements import Reader, Session
 
 operations: Table = AppliedOperation.__table__  # type: ignore[assignment]
 activity: Table = Activity.__table__  # type: ignore[assignment]
@@ -90,22 +89,22 @@ def stored(session: Session, operation_id: str) -> Stored | None:
 
 def save(session: Session, operation: Operation, job: str, digest: str, status: int, response: bytes) -> int:
     """Records the operation as applied, in the caller's transaction; its commit sequence is returned."""
-    result = session.execute(
-        _INSERT_OPERATION,
-        {
-            "id": operation.id,
-            "run": operation.run,
-            "actor_id": operation.actor_id,
-            "job": job,
-            "fingerprint": operation.fingerprint,
-            "digest": digest,
-            "status": status,
-            "response": response,
-            "at_ms": operation.at_ms,
-        },
+    return int(
+        session.execute(
+            _INSERT_OPERATION,
+            {
+                "id": operation.id,
+                "run": operation.run,
+                "actor_id": operation.actor_id,
+                "job": job,
+                "fingerprint": operation.fingerprint,
+                "digest": digest,
+                "status": status,
+                "response": response,
+                "at_ms": operation.at_ms,
+            },
+        ).scalar_one()
     )
-    (sequence,) = result.inserted_primary_key  # type: ignore[attr-defined]
-    return int(sequence)
 
 
 def digest_of(session: Session, operation_id: str, leaves: tuple[str, ...]) -> str:
@@ -113,7 +112,7 @@ def digest_of(session: Session, operation_id: str, leaves: tuple[str, ...]) -> s
     return _digest(session.scalars(_effects_of_one(leaves), {"operation_id": operation_id}))
 
 
-def find(connection: Connection, actor_id: int, operation_id: str) -> dict[str, Any]:
+def find(connection: Reader, actor_id: int, operation_id: str) -> dict[str, Any]:
     """The operation as its owner may see it. Raises NotFound when it was not applied, or by somebody else."""
     row = connection.execute(_SELECT_OWN, {"operation_id": operation_id, "actor_id": actor_id}).mappings().one_or_none()
     if row is None:
@@ -211,7 +210,7 @@ _BAR = _constant("|")
 _ABSENT = _constant("~")
 
 _INSERT_ACTIVITY = insert(activity)
-_INSERT_OPERATION = insert(operations)
+_INSERT_OPERATION = insert(operations).returning(operations.c.sequence)
 _SELECT_STORED = select(
     operations.c.sequence, operations.c.fingerprint, operations.c.digest, operations.c.status, operations.c.response
 ).where(operations.c.id == bindparam("operation_id"))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy import Table, and_, bindparam, case, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from system.errors import Conflict
 from system.jobs import Operation
 from system.points_models import MINT, USER, PointsAccount, PointsTransfer
+from system.statements import Reader, Session
 
 accounts: Table = PointsAccount.__table__  # type: ignore[assignment]
 transfers: Table = PointsTransfer.__table__  # type: ignore[assignment]
@@ -69,7 +69,7 @@ def account(session: Session, kind: str, owner_id: int) -> int:
     if found is not None:
         return int(found)
     try:
-        with session.begin_nested():
+        with session.savepoint():
             return int(session.execute(_OPEN, {"kind": kind, "owner_id": owner_id, "balance": 0}).scalar_one())
     except IntegrityError:  # on an engine with several writers, another one opened it meanwhile
         return int(session.execute(_ACCOUNT, {"kind": kind, "owner": owner_id}).scalar_one())
@@ -108,7 +108,7 @@ def mint(session: Session, operation: Operation, user_id: int, amount: int, kind
     )
 
 
-def statement(connection: Connection, user_id: int, limit: int, before: int) -> dict[str, Any]:
+def statement(connection: Reader, user_id: int, limit: int, before: int) -> dict[str, Any]:
     """The user's balance and transfers, newest first; `next` continues the listing, None at its end."""
     purse = connection.execute(_PURSE, {"owner": user_id}).one()
     wanted = {"account": purse.id, "before": before, "limit": limit}

@@ -11,16 +11,20 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import pysqlite3.dbapi2 as sqlite
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import greenlet_spawn
 
 from system import sqlstate, watch
 from system.errors import ServiceError
+from system.statements import AsyncDriverReader, DriverReader, Reader, statements_for
 
 R = TypeVar("R")
 
@@ -45,7 +49,7 @@ class ReadFailed(Exception):
 class Reads(Protocol):
     """A place where reads run, each in a transaction that is rolled back. Raises ReadTooLong or ReadFailed."""
 
-    async def read(self, deadline: float, function: Callable[[Connection], R]) -> R:
+    async def read(self, deadline: float, function: Callable[[Reader], R]) -> R:
         """What the function returns. `deadline` is on the monotonic clock."""
 
     async def long_read(self, function: Callable[[Connection], R]) -> R:
@@ -69,19 +73,27 @@ class SqliteReads:
         self._identity = watch.FileIdentity.of(path)
         self._long = ThreadPoolExecutor(max_workers=LONG_READS, thread_name_prefix="long-read")
         self._connection: Connection | None = None
+        self._raw: Any = None
+        self._reader: Reader | None = None
         self._end = float("inf")
 
-    async def read(self, deadline: float, function: Callable[[Connection], R]) -> R:
+    async def read(self, deadline: float, function: Callable[[Reader], R]) -> R:
         try:
-            connection = self._open()
+            reader = self._reader or self._open()
             self._end = deadline
-            with connection.begin() as transaction:
-                result = function(connection)
-                transaction.rollback()
-            return result
+            self._raw.execute("BEGIN")
+            try:
+                return function(reader)
+            finally:
+                self._raw.rollback()
         except DBAPIError as error:
             self._drop()
             raise self._failure(error) from error
+        except sqlite.Error as error:
+            self._drop()
+            told = statements_for(self._engine.dialect).told(error, "BEGIN", None)
+            assert isinstance(told, DBAPIError)
+            raise self._failure(told) from error
 
     async def long_read(self, function: Callable[[Connection], R]) -> R:
         def run() -> R:
@@ -106,14 +118,15 @@ class SqliteReads:
             self._connection.close()
         self._engine.dispose()
 
-    def _open(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-            raw: Any = self._connection.connection.driver_connection
-            raw.set_progress_handler(lambda: time.monotonic() > self._end, 50_000)
-        return self._connection
+    def _open(self) -> Reader:
+        self._connection = self._engine.connect()
+        self._raw = self._connection.connection.driver_connection
+        self._raw.set_progress_handler(lambda: time.monotonic() > self._end, 50_000)
+        self._reader = DriverReader(self._raw, statements_for(self._engine.dialect))
+        return self._reader
 
     def _drop(self) -> None:
+        self._reader = self._raw = None
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
@@ -135,13 +148,13 @@ class PostgresReads:
 
     def __init__(self, short: AsyncEngine, sessions: int, long: Engine) -> None:
         self._short = short
-        self._kept: asyncio.LifoQueue[AsyncConnection | None] = asyncio.LifoQueue()
+        self._kept: asyncio.LifoQueue[_Kept | None] = asyncio.LifoQueue()
         for _ in range(sessions):
             self._kept.put_nowait(None)
         self._long = long
         self._threads = ThreadPoolExecutor(max_workers=LONG_READS, thread_name_prefix="long-read")
 
-    async def read(self, deadline: float, function: Callable[[Connection], R]) -> R:
+    async def read(self, deadline: float, function: Callable[[Reader], R]) -> R:
         with _told_apart():
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -172,10 +185,10 @@ class PostgresReads:
         self._long.dispose()
         while not self._kept.empty():
             if (connection := self._kept.get_nowait()) is not None:
-                await connection.close()
+                await connection.connection.close()
         await self._short.dispose()
 
-    async def _again_until(self, deadline: float, function: Callable[[Connection], R]) -> R:
+    async def _again_until(self, deadline: float, function: Callable[[Reader], R]) -> R:
         pause_s = 0.005
         while True:
             try:
@@ -187,14 +200,14 @@ class PostgresReads:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 0.25)
 
-    async def _once(self, function: Callable[[Connection], R]) -> R:
+    async def _once(self, function: Callable[[Reader], R]) -> R:
         """On one of the kept connections. One on which anything went wrong is let go, and made again when it is wanted."""
         kept = await self._kept.get()
         connection, kept = kept, None
         try:
             if connection is None:
-                connection = await self._short.connect()
-            result = await connection.run_sync(function)
+                connection = await self._open()
+            result: R = await greenlet_spawn(function, connection.reader)
             kept = connection
             return result
         except ServiceError:
@@ -203,13 +216,26 @@ class PostgresReads:
         finally:
             self._kept.put_nowait(kept)
             if kept is None and connection is not None:
-                await _let_go(connection)
+                await connection.let_go()
+
+    async def _open(self) -> _Kept:
+        connection = await self._short.connect()
+        raw = await connection.get_raw_connection()
+        return _Kept(connection, AsyncDriverReader(raw.driver_connection, statements_for(self._short.dialect)))
 
 
-async def _let_go(connection: AsyncConnection) -> None:
-    with contextlib.suppress(SQLAlchemyError):
-        await connection.invalidate()
-        await connection.close()
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A connection that is kept, and what reads on it."""
+
+    connection: AsyncConnection
+    reader: Reader
+
+    async def let_go(self) -> None:
+        """It is closed, whatever state it is in."""
+        with contextlib.suppress(SQLAlchemyError):
+            await self.connection.invalidate()
+            await self.connection.close()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, select
-from sqlalchemy.orm import Session
 
 from system.challenge_models import ACCEPTED
 from system.challenge_service import challenges, steps
@@ -20,6 +19,7 @@ from system.models import metadata
 from system.operations_service import activity, effect_tables, operations
 from system.points_models import ESCROW, POOL, USER
 from system.points_service import accounts
+from system.statements import Session
 from system.tournament_reads import entries, tournaments
 from system.user_service import users
 

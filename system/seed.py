@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, Integer, Table, bindparam, func, insert, select
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from system import operations_service
 from system.database import SessionLocal
@@ -27,6 +26,7 @@ from system.operations_service import activity, operations
 from system.passwords import HASHER
 from system.points_models import MINT, POOL, USER
 from system.points_service import MINT_OWNER, accounts, transfers
+from system.statements import Session
 from system.tournament_models import OPEN, PLAYING
 from system.tournament_reads import entries, tournaments
 from system.user_service import WELCOME_POINTS, sessions, users

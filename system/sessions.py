@@ -22,7 +22,6 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
 
 from system import sqlstate
 from system.apply import apply, unavailable, unknown
@@ -30,6 +29,7 @@ from system.database import SessionLocal
 from system.errors import ServiceError
 from system.failpoints import Failpoints
 from system.metrics import WRITE_RETRIES
+from system.statements import Session
 from system.wire import Answer, Ask
 
 FIRST_PAUSE_S = 0.005

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Table, bindparam, func, select
 
 from system.errors import Forbidden, NotFound
 from system.jobs import Operation
 from system.points_models import POOL, PointsAccount
+from system.statements import Reader, Session
 from system.tournament_models import Tournament, TournamentEntry
 from system.user_models import User
 
@@ -44,12 +45,12 @@ _ENTRANTS = (
 )
 
 
-def tournament(connection: Connection | Session, tournament_id: int) -> dict[str, Any]:
+def tournament(connection: Reader, tournament_id: int) -> dict[str, Any]:
     """A tournament as anybody sees it. Raises NotFound."""
     return dict(_found(connection.execute(_ONE, {"wanted": tournament_id}).mappings().one_or_none(), tournament_id))
 
 
-def organised(session: Session, operation: Operation, tournament_id: int) -> RowMapping:
+def organised(session: Session, operation: Operation, tournament_id: int) -> Mapping[str, Any]:
     """The actor's own tournament, which nobody else can change before this transaction ends.
 
     Raises NotFound, and Forbidden when somebody else organises it.
@@ -60,7 +61,7 @@ def organised(session: Session, operation: Operation, tournament_id: int) -> Row
     return row
 
 
-def listing(connection: Connection, state: str | None, limit: int, after: int) -> dict[str, Any]:
+def listing(connection: Reader, state: str | None, limit: int, after: int) -> dict[str, Any]:
     """Tournaments by id; `next` continues the listing, None at its end."""
     wanted: dict[str, Any] = {"after": after, "limit": limit}
     statement = _LIST
@@ -75,12 +76,12 @@ def entered(session: Session, tournament_id: int, user_id: int) -> bool:
     return session.execute(_ENTERED, {"wanted": tournament_id, "user": user_id}).one_or_none() is not None
 
 
-def entrants(connection: Connection | Session, tournament_id: int) -> list[tuple[int, str]]:
+def entrants(connection: Reader, tournament_id: int) -> list[tuple[int, str]]:
     """Who has a place, as id and display name, in the order they came."""
     return [(user_id, name) for user_id, name in connection.execute(_ENTRANTS, {"wanted": tournament_id})]
 
 
-def _found(row: RowMapping | None, tournament_id: int) -> RowMapping:
+def _found(row: Mapping[str, Any] | None, tournament_id: int) -> Mapping[str, Any]:
     if row is None:
         raise NotFound("tournament-not-found", f"There is no tournament {tournament_id}.")
     return row

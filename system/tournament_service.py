@@ -9,9 +9,11 @@ no winner and is never finished.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, update
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import bindparam, insert, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from system import (
     match_service,
@@ -24,6 +26,7 @@ from system import (
 from system.errors import Conflict
 from system.jobs import Operation, Reply, write_job
 from system.points_models import POOL, USER
+from system.statements import Reader, Session
 from system.tournament_models import DRAFT, FINISHED, OPEN, PLAYING
 from system.tournament_reads import entries, tournaments
 
@@ -134,14 +137,14 @@ def finish(session: Session, operation: Operation, tournament_id: int) -> Reply:
     return Reply(200, {"id": tournament_id, "winner_id": winner_id, "paid": paid})
 
 
-def ranking(connection: Connection, tournament_id: int) -> dict[str, list[standings.Standing]]:
+def ranking(connection: Reader, tournament_id: int) -> dict[str, list[standings.Standing]]:
     """The entrants, best first. Raises NotFound."""
     tournament_reads.tournament(connection, tournament_id)
     entrants = tournament_reads.entrants(connection, tournament_id)
     return {"standings": standings.table(entrants, match_service.scores(connection, tournament_id))}
 
 
-def _move(session: Session, tournament: RowMapping, was: str, becomes: str, winner: int | None = None) -> None:
+def _move(session: Session, tournament: Mapping[str, Any], was: str, becomes: str, winner: int | None = None) -> None:
     wanted = {"wanted": tournament["id"], "was": was, "becomes": becomes, "winner": winner}
     if session.execute(_MOVE, wanted).one_or_none() is None:
         raise Conflict(f"tournament-not-{was}", f"Tournament {tournament['id']} is {tournament['state']}, not {was}.")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from system import operations_service, points_service
 from system.errors import Conflict, NotFound
 from system.jobs import Operation, Reply, write_job
 from system.points_models import USER, PointsAccount
+from system.statements import Reader, Session
 from system.user_models import User, UserSession
 
 users: Table = User.__table__  # type: ignore[assignment]
@@ -115,23 +115,24 @@ def edit_profile(session: Session, operation: Operation, display_name: str | Non
     return Reply(200, dict(session.execute(_PROFILE, {"wanted": wanted}).mappings().one()))
 
 
-def credentials(connection: Connection, name: str) -> tuple[int, str] | None:
+def credentials(connection: Reader, name: str) -> tuple[int, str] | None:
     """Id and password hash of the user called `name`, None when nobody is."""
     row = connection.execute(_CREDENTIALS, {"wanted": name}).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
-def session_user(connection: Connection, token_hash: str, now_ms: int) -> int | None:
+def session_user(connection: Reader, token_hash: str, now_ms: int) -> int | None:
     """Whose session the token is, None when it is unknown, expired or revoked."""
-    return connection.execute(_SESSION_USER, {"hashed": token_hash, "now_ms": now_ms}).scalar_one_or_none()
+    found: int | None = connection.execute(_SESSION_USER, {"hashed": token_hash, "now_ms": now_ms}).scalar_one_or_none()
+    return found
 
 
-def profile(connection: Connection, user_id: int) -> dict[str, Any]:
+def profile(connection: Reader, user_id: int) -> dict[str, Any]:
     """A user as they see themselves."""
     return dict(connection.execute(_PROFILE, {"wanted": user_id}).mappings().one())
 
 
-def public_profile(connection: Connection, user_id: int) -> dict[str, Any]:
+def public_profile(connection: Reader, user_id: int) -> dict[str, Any]:
     """A user as others see them. Raises NotFound."""
     row = connection.execute(_PUBLIC, {"wanted": user_id}).mappings().one_or_none()
     if row is None:

@@ -12,7 +12,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 import pysqlite3.dbapi2 as sqlite
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.orm import Session
 
 import system.job_modules
 from backups.postgres.server import Server
@@ -33,6 +32,7 @@ from system.failpoints import Failpoints
 from system.jobs import Operation
 from system.operations_service import Survivor
 from system.sessions import Sessions
+from system.statements import Session
 from system.wire import Answer, Ask, Frames, ask, pack
 
 assert system.job_modules

@@ -10,7 +10,6 @@ from typing import Any
 import pysqlite3.dbapi2 as sqlite
 import pytest
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 import system.models
 from system import operations_service as operations
@@ -19,6 +18,7 @@ from system.database import Base, engine_for
 from system.errors import Conflict
 from system.failpoints import Failpoints
 from system.jobs import NOTHING_HAPPENED, Operation, Reply, write_job
+from system.statements import Session
 from system.wire import Answer, Ask
 
 assert system.models

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
-from sqlalchemy.orm import Session
+from sqlalchemy import text
 
 import system.models
 from system import operations_service as operations
@@ -24,6 +23,7 @@ from system.failpoints import Failpoints
 from system.jobs import Operation, Reply, write_job
 from system.lanes import Lanes, Places
 from system.reads import SqliteReads
+from system.statements import Reader, Session
 from system.wire import Answer
 from system.writer import Writer, listen
 
@@ -123,8 +123,8 @@ async def linked(lanes: Lanes) -> None:
     await until(there)
 
 
-def count(connection: Connection) -> int:
-    return int(connection.exec_driver_sql("SELECT count(*) FROM activity").scalar_one())
+def count(connection: Reader) -> int:
+    return int(connection.execute(text("SELECT count(*) FROM activity")).scalar_one())
 
 
 def test_a_write_is_committed_when_it_is_answered(bench: Bench) -> None:
@@ -284,10 +284,8 @@ def test_a_damaged_file_under_a_read_fences_the_lanes(database: Path) -> None:
 
 
 def test_a_read_over_its_time_is_stopped(bench: Bench) -> None:
-    def endless(connection: Connection) -> None:
-        connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
-        )
+    def endless(connection: Reader) -> None:
+        connection.execute(text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"))
 
     async def story() -> str:
         async with opened(bench.database, read_deadline_s=0.1) as lanes:
@@ -301,8 +299,8 @@ def test_a_read_over_its_time_is_stopped(bench: Bench) -> None:
 
 
 def test_a_read_cannot_write(bench: Bench) -> None:
-    def write(connection: Connection) -> None:
-        connection.exec_driver_sql("DELETE FROM activity")
+    def write(connection: Reader) -> None:
+        connection.execute(text("DELETE FROM activity"))
 
     async def story() -> str:
         async with opened(bench.database) as lanes:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
-from sqlalchemy import RowMapping
-from sqlalchemy.orm import Session
 
 from system import notification_service
 from system.challenge_service import decline, issue
@@ -24,6 +23,7 @@ from system.notification_service import (
     unread_count,
 )
 from system.shapes import ID_MAX
+from system.statements import Session
 from tests.system.front import Front
 from tests.system.gym import Gym, faults
 
@@ -50,7 +50,7 @@ class Broken:
         self.entries = entries
         self.reason = reason
 
-    def deliver(self, session: Session, entries: Sequence[RowMapping], now_ms: int) -> None:
+    def deliver(self, session: Session, entries: Sequence[Mapping[str, Any]], now_ms: int) -> None:
         Inbox().deliver(session, entries, now_ms)
         if any(entry["id"] in self.entries for entry in entries):
             raise DeliveryFailed(self.reason)
@@ -59,7 +59,7 @@ class Broken:
 class Crashing:
     """A channel with a bug: it raises what no channel may."""
 
-    def deliver(self, session: Session, entries: Sequence[RowMapping], now_ms: int) -> None:
+    def deliver(self, session: Session, entries: Sequence[Mapping[str, Any]], now_ms: int) -> None:
         Inbox().deliver(session, entries, now_ms)
         raise RuntimeError("planted")
 

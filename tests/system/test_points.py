@@ -12,7 +12,6 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.orm import Session
 
 from system import (
     challenge_service,
@@ -28,6 +27,7 @@ from system.errors import Conflict
 from system.jobs import JOBS, Job, Operation, Reply, write_job
 from system.points_models import ESCROW, USER
 from system.shapes import ID_MAX
+from system.statements import Session
 from tests.system.gym import Gym, SqliteGym, faults
 
 

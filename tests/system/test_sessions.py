@@ -16,7 +16,6 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 import system.models
 from backups.postgres.server import Server
@@ -29,6 +28,7 @@ from system.errors import Conflict
 from system.failpoints import Failpoints
 from system.jobs import JOBS, Operation, Reply, write_job
 from system.sessions import Sessions
+from system.statements import Session
 from system.wire import Answer, Ask
 from tests.backups.databases import ROOT
 from tests.chaos.stand import wait_until

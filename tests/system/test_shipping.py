@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy.orm import Session
 
 import system.models
 from system import operations_service as operations
@@ -20,6 +19,7 @@ from system.failpoints import Failpoints
 from system.jobs import Operation, Reply, write_job
 from system.settings import Settings
 from system.shipping import NotShipped, Shipping
+from system.statements import Session
 from system.wire import Answer, Ask
 
 assert system.models

@@ -22,6 +22,7 @@ from system import (
     user_routes,
 )
 from system.database import Limits, async_engine_for, engine_for, is_sqlite, sqlite_path
+from system.dispatch import Dispatch
 from system.edge import Edge
 from system.errors import Invalid, NotFound, ServiceError
 from system.lanes import Lanes
@@ -90,14 +91,17 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
     app.state.settings = config
-    for routes in (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health):
-        app.include_router(routes.router)
+    places = (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health)
+    routers = [routes.router for routes in places]
+    for router in routers:
+        app.include_router(router)
     app.add_api_route("/metrics", _metrics, include_in_schema=False, response_model=None)
     app.add_exception_handler(ServiceError, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _problem)  # answered here, raised on to the edge, which logs it
     _bad_parameters(app)
-    return app, Edge(app, config.body_limit_bytes, config.request_places)
+    app.state.dispatch = Dispatch(routers, app)
+    return app, Edge(app.state.dispatch, config.body_limit_bytes, config.request_places)
 
 
 async def _leave_pages(config: Settings) -> None:

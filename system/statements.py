@@ -98,23 +98,42 @@ class Results(Generic[T]):
 
     def one(self) -> T:
         """The only row. Raises NoResultFound or MultipleResultsFound."""
-        row = self.one_or_none()
-        if row is None and not self._rows:
+        if not self._rows:
             raise NoResultFound("There is no row where exactly one was expected.")
-        return row  # type: ignore[return-value]  # there is one
+        if len(self._rows) > 1:
+            raise MultipleResultsFound("There is more than one row where exactly one was expected.")
+        return self._rows[0]
 
 
-class Rows(Results[Any]):
-    """What a statement gave: rows with names; `rowcount` is how many it found or changed."""
+class Rows:
+    """What a statement gave: rows with names, unless they are asked for otherwise. `rowcount` tells how many it changed."""
 
     __slots__ = ("_compiled", "_raw", "rowcount")
 
     def __init__(self, compiled: Compiled, raw: list[Any], rowcount: int) -> None:
-        make = compiled.row
-        super().__init__([make(row) for row in raw] if make is not None else raw)
         self._compiled = compiled
         self._raw = raw
         self.rowcount = rowcount
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.all())
+
+    def all(self) -> list[Any]:
+        """Every row."""
+        make = self._compiled.row
+        return self._raw if make is None else [make(row) for row in self._raw]
+
+    def first(self) -> Any:
+        """The first row, None when there is none."""
+        return self._named().first()
+
+    def one_or_none(self) -> Any:
+        """The only row, None when there is none. Raises MultipleResultsFound."""
+        return self._named().one_or_none()
+
+    def one(self) -> Any:
+        """The only row. Raises NoResultFound or MultipleResultsFound."""
+        return self._named().one()
 
     def mappings(self) -> Results[dict[str, Any]]:
         """The rows as dictionaries of their columns."""
@@ -127,12 +146,14 @@ class Rows(Results[Any]):
 
     def scalar_one(self) -> Any:
         """The first column of the only row. Raises NoResultFound or MultipleResultsFound."""
-        return self.one()[0]
+        return self.scalars().one()
 
     def scalar_one_or_none(self) -> Any:
         """The same, None when there is no row."""
-        row = self.one_or_none()
-        return None if row is None else row[0]
+        return self.scalars().one_or_none()
+
+    def _named(self) -> Results[Any]:
+        return Results(self.all())
 
 
 class Statements:

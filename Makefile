@@ -85,11 +85,12 @@ fmt: $(SETUP) ## Format the code and mend what the linter can
 types: $(SETUP) ## Check the types
 	$(BIN)/mypy
 
-check: $(SETUP) ## Format, lint, types, import rules, the pipeline's schema, the lock file; changes nothing
+check: $(SETUP) ## Format, lint, types, import rules, what migrations lock, the pipeline's schema, the lock file; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(PYTEST) tests/test_layout.py
+	$(BIN)/python -m migrations.lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/uv lock --check --offline --quiet
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ci import rollout
 from ci.journal import Journal
 from ci.protection import Guard
 
@@ -90,6 +91,9 @@ ACTS: Mapping[str, Callable[[Guard, Journal], None]] = {
     "start-server": start_server,
     "back-up-without": back_up_without,
     "bring-level": bring_level,
+    "expand-schema": lambda guard, journal: rollout.expand(guard.stand, journal),
+    "switch-version": lambda guard, journal: rollout.switch(guard.stand, journal),
+    "contract-schema": lambda guard, journal: rollout.contract(guard.stand, journal),
 }
 """By the names that drills call them."""
 

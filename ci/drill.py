@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from backups.errors import BackupError
 from chaos import fault as faults_there_are
 from chaos.fault import Fault
-from ci import aftermath, environment, survey
+from ci import aftermath, environment, rollout, survey
 from ci.acts import ACTS
 from ci.cluster import NAME, Cluster
 from ci.drills import Blow, Database, Drill, Pace
@@ -93,7 +93,9 @@ class Rehearsal:
                     self._back_up()
                     with contextlib.ExitStack() as faults:
                         self._fault(faults)
-                        if self.order.drill.response == "none":
+                        if self.order.drill.rolling:
+                            pass  # it is over, and if all is well nobody has noticed
+                        elif self.order.drill.response == "none":
                             self._act()
                         elif self.order.drill.response == "failover":
                             self._fail_over(canary)
@@ -143,8 +145,11 @@ class Rehearsal:
             assert self.stand.cluster is not None
             self.stand.cluster.follow(self.stand.companions, synchronous=standby == "synchronous")
         self.guard.start_agents()
-        self.stand.start()
-        self.stand.wait_ready()
+        if self.order.drill.rolling:
+            rollout.begin(self.stand)
+        else:
+            self.stand.start()
+            self.stand.wait_ready()
         self.journal.emit("stand.up", f"The service serves {users} users' accounts on port {self.stand.port}.")
 
     def _warm(self, watching: contextlib.ExitStack) -> tuple[Canary, Sampler]:
@@ -193,7 +198,9 @@ class Rehearsal:
 
     def _baseline(self) -> None:
         self.journal.emit("baseline.begin", "The baseline is being taken.")
-        time.sleep(self.order.pace.baseline_s)
+        if self.order.drill.rolling:
+            self._act(self.order.pace.baseline_s / 4)
+        time.sleep(self.order.pace.baseline_s / (4 if self.order.drill.rolling else 1))
         self.journal.emit("baseline.end", "The baseline is taken.")
         time.sleep(BASELINE_ENDS_S)
 
@@ -229,8 +236,9 @@ class Rehearsal:
         parameters = dict(blow.parameters)
         return faults_there_are.make(blow.fault, seed=self.order.seed + number, **parameters)
 
-    def _act(self) -> None:
+    def _act(self, before_each_s: float = 0.0) -> None:
         for name in self.order.drill.acts:
+            time.sleep(before_each_s)
             ACTS[name](self.guard, self.journal)
 
     def _recover(self, canary: Canary) -> None:

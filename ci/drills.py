@@ -56,6 +56,8 @@ class Drill:
     backups: int = 1
     protection: Protection = Protection()
     acts: tuple[str, ...] = ()
+    rolling: bool = False
+    """The story begins with the service as it was before, and the acts fall inside the baseline: nobody may notice them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,4 +268,20 @@ OF_BACKUPS: Mapping[str, Drill] = {
 }
 """What `backups` runs: the disasters that the backups themselves are asked about."""
 
-EVERY: Mapping[str, Drill] = {**ON_POSTGRES, **OF_THE_SERVER, **DRILLS, **OF_BACKUPS}
+OF_RELEASES: Mapping[str, Drill] = {
+    drill.name: drill
+    for drill in (
+        Drill(
+            "migrate-under-load",
+            "The schema is expanded under the old version, the new version takes over, and the schema is contracted.",
+            (),
+            "none",
+            backups=0,
+            acts=("expand-schema", "switch-version", "contract-schema"),
+            rolling=True,
+        ),
+    )
+}
+"""What `releases` runs, on either database: what users must not notice at all."""
+
+EVERY: Mapping[str, Drill] = {**ON_POSTGRES, **OF_THE_SERVER, **DRILLS, **OF_BACKUPS, **OF_RELEASES}

@@ -60,5 +60,6 @@ GOALS: Mapping[str, Goals] = {
     "wrong-key": Goals(refuses_key=True),
     "missed-backup": Goals(alarm_s=3.0),
     "store-away": Goals(degrades=True),
+    "migrate-under-load": Goals(),
 }
 """By the name of the drill. A drill that is not here is held to `Goals()`."""

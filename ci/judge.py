@@ -304,7 +304,7 @@ def _baseline(case: Case, goals: Goals) -> Iterator[Criterion]:
         yield users.holds(base.connections >= case.users, str(base.connections))
     errors = Promise("LOAD-ERRORS", "Error rate of the baseline", "0")
     if base.requests:
-        yield errors.holds(base.error_rate == 0, f"{base.error_rate:.3%}", "Requests failed before any fault.")
+        yield errors.holds(base.error_rate == 0, f"{base.error_rate:.3%}", "Requests failed in the baseline.")
     else:
         yield errors.unknown("Nothing was sent.")
     yield _rate(base, goals)

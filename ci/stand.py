@@ -33,10 +33,12 @@ from chaos.lease import Lease, Leases
 from chaos.target import MARKER, Target
 from ci.cluster import Cluster
 from ci.companions import Companions
+from ci.front import Front
 from ci.loopback import HOST, free_ports
 from system.supervisor import start_time
 
 SUPERVISOR = (sys.executable, "-m", "system.supervisor")
+TOOL = (sys.executable, "-m", "ci.cli")
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 
@@ -49,13 +51,20 @@ class StandError(Exception):
 
 @dataclass(slots=True)
 class Stand:
-    """A stand in `directory`. `service` is the command that runs the supervisor; tests put a sabotaged one there."""
+    """A stand in `directory`. `service` is the command that runs the supervisor, `tool` is `gymkhana` itself.
+
+    Tests put sabotaged ones there.
+    """
 
     directory: Path
     service: Sequence[str] = SUPERVISOR
+    tool: Sequence[str] = TOOL
     environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
     cluster: Cluster | None = None
+    front: Front | None = None
+    """What listens on `port` before services that come and go; this stand's own is behind it, on `own_port`."""
+    own_port: int = 0
     _serving: subprocess.Popen[bytes] | None = None
     _leases: list[Lease] = field(default_factory=list)
     _companions: Companions | None = None
@@ -141,13 +150,7 @@ class Stand:
         """The service is started; `wait_ready` says when it takes work. The port stays the same over restarts."""
         if self.port == 0:
             (self.port,) = free_ports(1)
-        environment = os.environ | {
-            "DATABASE_URL": self.database_url,
-            "GYM_RUNTIME": str(self.runtime),
-            "GYM_FAILPOINTS": str(self.failpoints),
-            "GYM_HOST": HOST,
-            "GYM_PORT": str(self.port),
-        }
+        environment = os.environ | self.configuration(self.runtime, self.own_port or self.port)
         with (self.directory / "logs" / "service.log").open("ab") as log:
             self._serving = subprocess.Popen(
                 [*self.service, "--runtime", str(self.runtime)],
@@ -158,6 +161,16 @@ class Stand:
                 start_new_session=True,
             )
         self.lease_process(self._serving.pid, "service")
+
+    def configuration(self, runtime: Path, port: int) -> dict[str, str]:
+        """What a service of this stand's database reads from its environment."""
+        return {
+            "DATABASE_URL": self.database_url,
+            "GYM_RUNTIME": str(runtime),
+            "GYM_FAILPOINTS": str(self.failpoints),
+            "GYM_HOST": HOST,
+            "GYM_PORT": str(port),
+        }
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Returns once the service wrote and read a row. Raises StandError when it ended or took too long."""
@@ -243,7 +256,7 @@ class Stand:
     def run_tool(self, *arguments: str, timeout_s: float = 120.0, expect: Sequence[int] = (0,)) -> str:
         """Runs `gymkhana ARGUMENTS` as an operator would; what it printed. Raises StandError on another exit code."""
         result = subprocess.run(
-            [sys.executable, "-m", "ci.cli", *arguments],
+            [*self.tool, *arguments],
             env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -275,6 +288,8 @@ def standing(stand: Stand) -> Iterator[Stand]:
             stand.kill()
         if stand._companions is not None:
             stand._companions.close()
+        if stand.front is not None:
+            stand.front.close()
         if stand.cluster is not None:
             stand.cluster.close()
         for lease in stand._leases:

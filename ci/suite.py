@@ -14,7 +14,7 @@ import msgspec
 
 from ci import junit, report, summary, verdict
 from ci.drill import Order, Rehearsal
-from ci.drills import DRILLS, EVERY, OF_BACKUPS, OF_THE_SERVER, ON_POSTGRES, Database, Drill, Pace
+from ci.drills import DRILLS, EVERY, OF_BACKUPS, OF_RELEASES, OF_THE_SERVER, ON_POSTGRES, Database, Drill, Pace
 from ci.live import Live
 from ci.record import Run
 from ci.record import read as read_record
@@ -23,7 +23,10 @@ from ci.stand import new_run_id
 OVERHEAD_S = 22.0
 """What a drill takes beside its stretches: set-up, recovery, quiescing, judging. For the estimate alone."""
 
-GROUPS = {"sqlite": {"all": DRILLS, "backups": OF_BACKUPS}, "postgres": {"all": ON_POSTGRES, "server": OF_THE_SERVER}}
+GROUPS = {
+    "sqlite": {"all": DRILLS, "backups": OF_BACKUPS, "releases": OF_RELEASES},
+    "postgres": {"all": ON_POSTGRES, "server": OF_THE_SERVER, "releases": OF_RELEASES},
+}
 """Names that stand for several drills, on each database."""
 
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 3}
@@ -51,7 +54,7 @@ class Suite:
         """What `run` would do, for people; nothing is touched."""
         lines = [f"{len(self.drills)} drills, {self.pace.users} users each, seed {self.seed}, under {self.runs}/:"]
         for drill in self.drills:
-            faults = ", ".join(blow.fault for blow in drill.blows)
+            faults = ", ".join([blow.fault for blow in drill.blows] or drill.acts)
             lines.append(f"  {drill.name}: {faults}; then {drill.response}; about {self.expected_s(drill):.0f} s")
         lines.append("Every process, database and store is made for the drill and ended with it.")
         return "\n".join(lines)

@@ -17,10 +17,14 @@ BASE, HEAD = "base", "head"
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One change of the schema, and what it says of itself."""
+    """One change of the schema, and what it says of itself.
+
+    `backfill` is a statement that fills a batch of rows; before the revision it is run until it finds none.
+    """
 
     id: str
     title: str
+    backfill: str = ""
 
 
 def configuration() -> Config:
@@ -33,7 +37,10 @@ def configuration() -> Config:
 def line() -> tuple[Revision, ...]:
     """Every revision, oldest first. There is one line: a test holds that nothing branches."""
     scripts = ScriptDirectory.from_config(configuration())
-    found = [Revision(script.revision, script.doc) for script in scripts.walk_revisions(BASE, HEAD)]
+    found = [
+        Revision(script.revision, script.doc, getattr(script.module, "BACKFILL", ""))
+        for script in scripts.walk_revisions(BASE, HEAD)
+    ]
     return tuple(reversed(found))
 
 

@@ -2,6 +2,9 @@
 
     begin, alone -> which revision? -> the next one's statements -> foreign key check (SQLite) -> commit
 
+A revision that fills rows first does so in batches, each the same kind of transaction: whoever is killed between two of them
+leaves rows filled that the older schema has room for, and the next migrator goes on with the rest.
+
 Alone is who begins IMMEDIATE on SQLite, and on PostgreSQL who has the advisory lock. A process killed anywhere in between
 leaves the database at the revision before; a second migrator waits at the beginning and then finds nothing left to do.
 """
@@ -33,6 +36,9 @@ ADVISORY_LOCK = 0x67796D6B68616E61
 """PostgreSQL's lock of whoever migrates: eight bytes that spell the project's name."""
 LOCK_TIMEOUT_MS = 5_000
 """PostgreSQL: how long a statement waits for a table. Whoever waits for one holds up all who come after."""
+
+_AS_ONLINE = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\nSELECT pg_advisory_xact_lock({ADVISORY_LOCK});"
+"""What a migrator's transactions on PostgreSQL begin with, for whoever applies the statements by hand."""
 
 Told = Callable[[Revision], None]
 
@@ -102,7 +108,8 @@ def sql(url: str, found: str | None, to: str) -> str:
         command.upgrade(config, f"{found or BASE}:{to}", sql=True)
     elif end < start:
         command.downgrade(config, f"{found}:{to}", sql=True)
-    return text.getvalue().rstrip() + "\n"
+    told = text.getvalue().rstrip() + "\n"
+    return told if dialect == "sqlite" else told.replace("BEGIN;\n", f"BEGIN;\n\n{_AS_ONLINE}\n")
 
 
 def _move(
@@ -121,9 +128,24 @@ def _move(
             rest = way(_found(url, connection))
             if not rest:
                 return tuple(done)
+            if act is command.upgrade and _filled(url, connection, rest[0]):
+                continue
             _carry_out(url, connection, rest[0], act, leads_to(rest[0]))
         done.append(rest[0])
         told(rest[0])
+
+
+def _filled(url: str, connection: Connection, revision: Revision) -> int:
+    """How many rows one batch of what the revision fills beforehand has filled; 0 when there is nothing to fill."""
+    if not revision.backfill:
+        return 0
+    try:
+        return connection.exec_driver_sql(revision.backfill).rowcount
+    except DBAPIError as error:
+        raise RevisionFailed(
+            f"Revision {revision.id} ({revision.title}) could not fill rows of {shown(url)}: {error.orig}. Batches before "
+            "this one are kept, and the schema is as it was."
+        ) from error
 
 
 def _carry_out(url: str, connection: Connection, revision: Revision, act: Callable[..., None], to: str) -> None:

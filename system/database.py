@@ -20,8 +20,10 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from system.statements import Session
 
-SCHEMA_REVISION = "0002"
-"""The Alembic revision this code reads and writes; a test holds it equal to the newest one in `migrations/`."""
+SCHEMA_REVISION = "0004"
+"""The newest Alembic revision this code knows; a test holds it equal to the newest one in `migrations/`."""
+OLDEST_SCHEMA = "0002"
+"""The oldest one it can serve on: the one that made room for what it writes. What came after only made that a rule."""
 
 BUSY_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_S = 3

@@ -1,4 +1,8 @@
-"""Does the database hold the schema this code was written for? Asked once, before anything is served."""
+"""Can this code serve on the schema the database holds? Asked once, before anything is served.
+
+From the oldest revision that has room for what the code writes, to the newest one it knows and the one after that: every
+revision leaves alone whatever served before it (expand, then contract), so that a service is never ended by a migration.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from system import sqlstate
-from system.database import SCHEMA_REVISION, engine_for, is_sqlite, shown, sqlite_path
+from system.database import OLDEST_SCHEMA, SCHEMA_REVISION, engine_for, is_sqlite, shown, sqlite_path
 
 SERVER_PATIENCE_S = 10.0
 
@@ -20,9 +24,9 @@ class SchemaTrouble(Exception):
 
 
 def check_schema(url: str) -> None:
-    """Returns when the database behind `url` is at `SCHEMA_REVISION`. Raises SchemaTrouble otherwise; changes nothing."""
+    """Returns when the database behind `url` is at a revision of `served`, else raises SchemaTrouble. Changes nothing."""
     found = _sqlite_revisions(url) if is_sqlite(url) else _postgres_revisions(url)
-    if found == [SCHEMA_REVISION]:
+    if len(found) == 1 and found[0] in served(OLDEST_SCHEMA, SCHEMA_REVISION):
         return
     revision = ", ".join(found) or "none"
     if any(one > SCHEMA_REVISION for one in found):
@@ -33,6 +37,11 @@ def check_schema(url: str) -> None:
     raise SchemaTrouble(
         f"The database {shown(url)} is at schema {revision}, not {SCHEMA_REVISION}; run `gymkhana migrate up`."
     )
+
+
+def served(oldest: str, newest: str) -> tuple[str, ...]:
+    """The revisions that code of these two serves on. They are numbered, and the one after the newest is among them."""
+    return tuple(f"{number:04}" for number in range(int(oldest), int(newest) + 2))
 
 
 def _sqlite_revisions(url: str) -> list[str]:

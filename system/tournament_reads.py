@@ -12,7 +12,7 @@ from system.jobs import Operation
 from system.points_models import POOL, PointsAccount
 from system.statements import Reader, Session
 from system.tournament_models import Tournament, TournamentEntry
-from system.user_models import User
+from system.user_models import User, shown_name
 
 tournaments: Table = Tournament.__table__  # type: ignore[assignment]
 entries: Table = TournamentEntry.__table__  # type: ignore[assignment]
@@ -38,7 +38,7 @@ _ENTERED = select(entries.c.id).where(
     entries.c.tournament_id == bindparam("wanted"), entries.c.user_id == bindparam("user")
 )
 _ENTRANTS = (
-    select(entries.c.user_id, users.c.display_name)
+    select(entries.c.user_id, shown_name)
     .join(users, users.c.id == entries.c.user_id)
     .where(entries.c.tournament_id == bindparam("wanted"))
     .order_by(entries.c.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from system.database import Base
@@ -22,6 +22,10 @@ class User(Effect, Base):
     bio: Mapped[str] = mapped_column(String(500), default="")
     password_hash: Mapped[str] = mapped_column(String(200))
     created_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+shown_name = func.coalesce(User.__table__.c.display_name, User.__table__.c.name).label("display_name")
+"""Whoever was signed up by code from before display names has none until revision 0003 has filled it."""
 
 
 class UserSession(Effect, Base):

@@ -12,7 +12,7 @@ from system.errors import Conflict, NotFound
 from system.jobs import Operation, Reply, write_job
 from system.points_models import USER, PointsAccount
 from system.statements import Reader, Session
-from system.user_models import User, UserSession
+from system.user_models import User, UserSession, shown_name
 
 users: Table = User.__table__  # type: ignore[assignment]
 sessions: Table = UserSession.__table__  # type: ignore[assignment]
@@ -38,7 +38,7 @@ _PROFILE = (
     select(
         users.c.id,
         users.c.name,
-        users.c.display_name,
+        shown_name,
         users.c.bio,
         users.c.created_ms,
         accounts.c.balance.label("points"),
@@ -46,7 +46,7 @@ _PROFILE = (
     .select_from(users.outerjoin(accounts, (accounts.c.owner_id == users.c.id) & (accounts.c.kind == USER)))
     .where(users.c.id == bindparam("wanted"))
 )
-_PUBLIC = select(users.c.id, users.c.name, users.c.display_name, users.c.bio).where(users.c.id == bindparam("wanted"))
+_PUBLIC = select(users.c.id, users.c.name, shown_name, users.c.bio).where(users.c.id == bindparam("wanted"))
 _EDIT_NAME = update(users).where(users.c.id == bindparam("wanted")).values(display_name=bindparam("value"))
 _EDIT_BIO = update(users).where(users.c.id == bindparam("wanted")).values(bio=bindparam("value"))
 _REHASH = update(users).where(users.c.id == bindparam("wanted")).values(password_hash=bindparam("value"))

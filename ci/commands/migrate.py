@@ -92,7 +92,15 @@ def up(
         _say_plan(url, found, way, revisions.sql(url, found, revision), as_json)
         return
     _make_place(url)
-    _migrate(url, way, None if no_backup else store, demo, as_json, lambda told: revisions.upgrade(url, revision, told))
+    _migrate(
+        url,
+        way,
+        None if no_backup else store,
+        demo,
+        as_json,
+        lambda told: revisions.upgrade(url, revision, told),
+        rising=True,
+    )
 
 
 @command.command("down")
@@ -224,14 +232,23 @@ def _make_place(url: str) -> None:
         raise click.UsageError(f"The directory {place} cannot be made: {error.strerror}.") from error
 
 
-def _migrate(url: str, way: Sequence[Revision], store: str | None, demo: bool, as_json: bool, move: Move) -> None:
-    """Backs up unless there is no store, moves, and says so; alone with a SQLite database while it lasts."""
+def _migrate(
+    url: str,
+    way: Sequence[Revision],
+    store: str | None,
+    demo: bool,
+    as_json: bool,
+    move: Move,
+    *,
+    rising: bool = False,
+) -> None:
+    """Backs up unless there is no store, moves, and says so; no other migrator has a SQLite database while it lasts."""
     from migrations import revisions
 
     done: Sequence[Revision] = ()
     backup = None
     if way:
-        with _alone(url):
+        with _alone(url, bearable=len(way) == 1 and rising):
             backup = _proven_backup(url, store, demo) if store and revisions.holds_data(url) else None
             done = _moved(url, store, backup, move)
     now = revisions.current(url)
@@ -246,10 +263,11 @@ def _migrate(url: str, way: Sequence[Revision], store: str | None, demo: bool, a
 
 
 @contextmanager
-def _alone(url: str) -> Iterator[None]:
-    """Nobody else migrates a SQLite database or has it open while the block runs. Raises Locked or InUse, naming who does.
+def _alone(url: str, *, bearable: bool) -> Iterator[None]:
+    """Nobody else migrates a SQLite database while the block runs. Raises Locked or InUse, naming who does.
 
-    On PostgreSQL each revision takes a lock of its own, and a service may go on meanwhile.
+    A service may go on meanwhile when the way is one that it can bear: one revision up. On PostgreSQL each revision takes a
+    lock of its own.
     """
     from backups.errors import InUse
     from backups.lock import hold
@@ -262,8 +280,11 @@ def _alone(url: str) -> Iterator[None]:
     path = sqlite_path(url)
     with hold(path.with_name(f"{path.name}.migrating"), f"migration of {path.name}"):
         holders = holders_of([path, path.with_name(f"{path.name}-wal")])
-        if holders:
-            raise InUse(f"{path} is open in {', '.join(map(str, holders))}; stop that first, then migrate.")
+        if holders and not bearable:
+            raise InUse(
+                f"{path} is open in {', '.join(map(str, holders))}; stop that first, then migrate, or go up one revision "
+                "at a time, naming it, each of which the service of the one before can live with."
+            )
         yield
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ci import suite
-from ci.drills import DRILLS, OF_BACKUPS, ON_POSTGRES, full_pace, quick_pace
+from ci.drills import DRILLS, OF_BACKUPS, OF_RELEASES, ON_POSTGRES, full_pace, quick_pace
 from ci.record import Result, Run
 from ci.suite import Suite, UnknownDrill
 from tests.ci import sample_run
@@ -53,12 +53,14 @@ def test_an_unknown_drill_names_the_nearest_one() -> None:
 
 
 def test_an_unknown_drill_like_no_other_names_them_all() -> None:
-    with pytest.raises(UnknownDrill, match=f"there are {', '.join([*DRILLS, *OF_BACKUPS])}; and all and backups"):
+    every = [*DRILLS, *OF_BACKUPS, *OF_RELEASES]
+    with pytest.raises(UnknownDrill, match=f"there are {', '.join(every)}; and all and backups and releases"):
         suite.chosen(["zzz"])
 
 
 def test_each_database_has_drills_of_its_own() -> None:
     assert suite.chosen(["all"], "postgres") == list(ON_POSTGRES.values())
+    assert suite.chosen(["releases"]) == suite.chosen(["releases"], "postgres") == list(OF_RELEASES.values())
     with pytest.raises(UnknownDrill, match="The drill lost-host does not run on postgres; there are crash, "):
         suite.chosen(["lost-host"], "postgres")
 

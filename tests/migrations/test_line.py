@@ -6,7 +6,8 @@ import pytest
 
 from migrations.errors import BadRequest, NewerSchema
 from migrations.line import Revision, line, way_down, way_up
-from system.database import SCHEMA_REVISION
+from system.database import OLDEST_SCHEMA, SCHEMA_REVISION
+from system.schema import served
 
 A, B, C = Revision("a", "first"), Revision("b", "second"), Revision("c", "third")
 LINE = (A, B, C)
@@ -52,7 +53,14 @@ def test_a_database_beyond_the_line_is_of_a_newer_version() -> None:
             way(LINE, "z", "a")
 
 
+def test_code_serves_from_what_it_needs_to_one_revision_after_what_it_knows() -> None:
+    assert served("0001", "0001") == ("0001", "0002")
+    assert served("0002", "0004") == ("0002", "0003", "0004", "0005")
+    assert OLDEST_SCHEMA in {one.id for one in line()}
+
+
 def test_the_real_line_has_one_head_and_it_is_what_the_service_expects() -> None:
-    assert [one.id for one in line()] == ["0001", "0002"]
-    assert line()[-1].id == SCHEMA_REVISION
+    ids = [one.id for one in line()]
+    assert ids == [f"{number:04}" for number in range(1, len(ids) + 1)], "schema.served counts on it"
+    assert ids[-1] == SCHEMA_REVISION
     assert all(one.title.endswith(".") for one in line())

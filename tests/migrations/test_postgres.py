@@ -6,8 +6,10 @@ import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from backups.postgres.server import Server
 from ci import cli
 from migrations import revisions
 from migrations.errors import DatabaseBusy, NewerSchema, NotADatabase, NotOurs, RevisionFailed
+from migrations.line import line
 from system import seed
 from system.database import engine_for
 from system.models import metadata
@@ -56,6 +59,18 @@ class Place:
                 for table, names in columns.items()
             }
 
+    @contextmanager
+    def copy(self) -> Iterator[Place]:
+        """Another database of the same content, for as long as the block runs."""
+        name = f"migrations_{next(_NAMES)}"
+        with self.server.connect("postgres") as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self.name}"')
+        try:
+            yield Place(self.server, name)
+        finally:
+            with self.server.connect("postgres") as connection:
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
 
 @pytest.fixture
 def empty(postgres: Server) -> Iterator[Place]:
@@ -85,7 +100,7 @@ def older(filled: Place) -> Place:
 def test_up_from_nothing_is_what_the_models_say(empty: Place) -> None:
     assert revisions.current(empty.url) is None
     applied = revisions.upgrade(empty.url)
-    assert [one.id for one in applied] == ["0001", "0002"]
+    assert [one.id for one in applied] == ["0001", "0002", "0003", "0004"]
     assert revisions.check(empty.url) == ()
     assert revisions.upgrade(empty.url) == ()
     assert not revisions.holds_data(empty.url)
@@ -124,11 +139,19 @@ def test_down_to_nothing_and_up_from_there(filled: Place) -> None:
 
 
 def test_a_revision_that_fails_leaves_the_database_as_it_was(older: Place) -> None:
-    older.execute("ALTER TABLE users ADD CONSTRAINT ck_users_display_name_not_empty CHECK (true)")
+    older.execute("ALTER TABLE users ADD COLUMN display_name TEXT")
     before = older.contents()
     with pytest.raises(RevisionFailed, match="Nothing of it was kept"):
         revisions.upgrade(older.url)
     assert (revisions.current(older.url), older.contents()) == ("0001", before)
+
+
+def test_a_database_that_an_earlier_0002_made_at_once_comes_to_the_same_schema(filled: Place) -> None:
+    """That revision added the column with its rules in one go."""
+    filled.execute("UPDATE alembic_version SET version_num = '0002'")
+    before = filled.contents()
+    assert [one.id for one in revisions.upgrade(filled.url)] == ["0003", "0004"]
+    assert (revisions.check(filled.url), filled.contents()) == ((), before)
 
 
 def test_newer_and_foreign_schemas_are_left_alone(filled: Place, postgres: Server) -> None:
@@ -174,41 +197,62 @@ def test_of_two_migrators_at_once_each_revision_is_applied_by_one(empty: Place) 
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(applied) == ["0001", "0002"]
+    assert sorted(applied) == ["0001", "0002", "0003", "0004"]
     assert revisions.check(empty.url) == ()
 
 
-KILLED = """
-import os, signal, sys
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-from migrations import revisions
-left = int(sys.argv[2])
-@event.listens_for(Engine, "before_cursor_execute")
-def count(*_):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-revisions.upgrade(sys.argv[1])
-print("done", flush=True)
-"""
+@pytest.fixture
+def ending() -> Iterator[Callable[[str], Callable[[int, str], str]]]:
+    """A process that forks upgrades and ends each before the statement it is told, in the way that is asked for."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(how: str) -> Callable[[int, str], str]:
+        command = [sys.executable, "-m", "tests.migrations.forked", "end", how]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True)
+        started.append(process)
+
+        def end(statement: int, url: str) -> str:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{statement} {url}\n")
+            process.stdin.flush()
+            return process.stdout.readline().strip()
+
+        return end
+
+    yield start
+    for process in started:
+        process.communicate(timeout=30)
 
 
-def test_killed_before_any_statement_it_is_whole_and_goes_on(older: Place) -> None:
-    before, kills = older.contents(without=("display_name",)), 0
-    for statements in itertools.count(step=3):
-        command = [sys.executable, "-c", KILLED, older.url, str(statements)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert older.contents(without=("display_name",)) == before
-        assert revisions.current(older.url) in ("0001", "0002")
-        if done.returncode == 0:
-            break
-        kills += 1
-    assert kills >= 5
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("how", "said"), [("kill", "killed"), ("terminate", "refused")])
+def test_ended_before_any_statement_it_is_whole_and_goes_on(
+    older: Place, ending: Callable[[str], Callable[[int, str], str]], how: str, said: str
+) -> None:
+    """kill -9 of the migrator, or the end of its session, before each statement and each commit of three revisions."""
+    end = ending(how)
+    without = ("display_name",)
+    before = older.contents(without=without)
     revisions.upgrade(older.url)
-    assert revisions.check(older.url) == ()
-    assert older.contents(without=("display_name",)) == before
+    wanted = older.contents()
+    revisions.downgrade(older.url, "0001")
+    found: list[str | None] = []
+    for statement in itertools.count():
+        with older.copy() as copy:
+            outcome = end(statement, copy.url)
+            assert copy.contents(without=without) == before
+            if outcome == "done":
+                break
+            assert outcome == said
+            at = revisions.current(copy.url)
+            revisions.upgrade(copy.url)
+            assert (revisions.current(copy.url), copy.contents()) == (line()[-1].id, wanted)
+            assert at in found or revisions.check(copy.url) == ()  # once a revision: it takes longer than all the rest
+            found.append(at)
+    assert found == sorted(found, key=str), "who is ended later has come as far"
+    assert {"0001", "0002", "0003"} <= set(found)
+    assert len(found) > 40, "the statements of three revisions, and what they begin with"
 
 
 def test_the_command_migrates_a_server(empty: Place, capsys: pytest.CaptureFixture[str]) -> None:

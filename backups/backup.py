@@ -1,6 +1,7 @@
 """Making one backup: read the database once, store what is new in it, and publish the manifest last.
 
     database --agent--> blocks --hash every unit, compare with the parent--> packs --> index --> manifests/<id>.json
+    server that knows what changed --> blocks of that alone --hash every unit--> packs --> index, its list --> the same
 
 Until the manifest has its name there is no backup, whatever lies in the store; from then on there is a whole one.
 """
@@ -15,7 +16,7 @@ from typing import Literal
 
 from backups import consolidate, disk, parents
 from backups.clock import SYSTEM, Clock, rfc3339
-from backups.engine import Engine
+from backups.engine import Engine, Reading
 from backups.errors import BackupError, NoParent
 from backups.format import manifest as manifests
 from backups.format.manifest import FULL, INCREMENTAL, BackupId, LogSpan, Manifest
@@ -52,8 +53,10 @@ def run_backup(
     """Back the database up, and return the manifest, which is durable in the store by then.
 
     `auto` stores what changed since the newest good backup of this database, or all of it when there is none; a chain that
-    has become too long is put together to a synthetic full backup first. `pace` limits the reading to so many bytes a
-    second. `log` tells how far the shipped log has come; it is asked before the snapshot and after it.
+    has become too long is put together to a synthetic full backup first. A server that can tell by itself what changed
+    reads and sends no more than that; where it cannot, the manifest says why, and units are compared. `pace` limits the
+    reading to so many bytes a second. `log` tells how far the shipped log has come; it is asked before the snapshot and
+    after it.
 
     Raises a BackupError when no backup was possible: then no new one is listed, what was half written is removed (by the
     next run, if this process was killed), and every older backup is untouched. NoParent is raised when `incr` was asked for
@@ -94,10 +97,11 @@ class _Run:
             catalogue, parent = self.consolidated(catalogue, parent)
         self.require_room(parent)
         before = self.log_position()
-        with self.engine.snapshot(self.path) as reading:
-            if parent is not None and parent.table.manifest.unit_bytes != reading.unit_bytes:
-                self.refuse_unfit(parent, kind)
-                parent = None
+        with self.engine.snapshot(self.path, base=parent.base if parent else None) as reading:
+            why_whole = ""
+            if parent is not None and not reading.native:
+                why_whole = reading.why_whole or parent.why_units
+                parent = self.on_units(catalogue, parent, reading, required=kind == INCREMENTAL)
             written = INCREMENTAL if parent else FULL
             backup_id = new_id(catalogue, began, written, self.engine.kind)
             sealer, envelope = self.keyring.new(backup_id)
@@ -105,13 +109,13 @@ class _Run:
             with Writer(self.store, backup_id, sealer, keys.index_sealer(backup_id)) as writer:
                 table = parent.table if parent else None
                 image = store_image(reading, writer, table, keys.hash_key, pace=self.pace, progress=self.progress)
-                facts = reading.facts()
+                facts, sent = reading.facts(), reading.sent
                 manifest = Manifest(
                     id=backup_id,
                     kind=written,
                     engine=self.engine.kind,
                     database=str(self.path),
-                    parent=parent.table.manifest.id if parent else None,
+                    parent=parent.manifest.id if parent else None,
                     previous=predecessor(catalogue),
                     taken=rfc3339(began + timedelta(seconds=reading.taken_t - began_t)),
                     taken_t=reading.taken_t,
@@ -122,14 +126,18 @@ class _Run:
                     units=image.units,
                     stored_units=len(image.table.units),
                     root=image.root,
-                    chain_length=parent.table.manifest.chain_length + 1 if parent else 0,
+                    chain_length=parent.manifest.chain_length + 1 if parent else 0,
                     packs=image.packs,
                     index=image.index,
                     codec=manifests.CODEC,
                     facts=facts,
                     versions=versions(self.engine.kind, facts),
                     log=self.span_since(before),
-                    server=reading.state,
+                    server=sent.state if sent else None,
+                    native=reading.native,
+                    whole_bytes=sent.whole_bytes if sent and reading.native else 0,
+                    why_whole=why_whole,
+                    listing=writer.list(sent.listing) if sent else None,
                     envelope=envelope,
                 )
                 return publish(self.store, manifest, keys, writer)
@@ -150,7 +158,7 @@ class _Run:
                 self.engine,
                 self.store,
                 catalogue,
-                parent.table.manifest.id,
+                parent.manifest.id,
                 self.keyring,
                 self.progress,
                 self.clock,
@@ -162,11 +170,22 @@ class _Run:
         catalogue = catalogues.read(self.store)
         return catalogue, self.parent(catalogue, required=False)
 
-    def refuse_unfit(self, parent: Parent, kind: Kind) -> None:
-        if kind == INCREMENTAL:
-            raise NoParent(
-                f"The page size of {self.path} is no longer that of {parent.table.manifest.id}: make a full backup."
-            )
+    def on_units(self, catalogue: Catalogue, parent: Parent, reading: Reading, *, required: bool) -> Parent | None:
+        """The backup on whose units the whole image that is being read can build; None when there is none, as `parent`."""
+        try:
+            if parent.table is None:
+                parent = parents.choose_image(self.store, catalogue, self.engine.kind, self.path, self.keyring)
+            if parent.manifest.unit_bytes != reading.unit_bytes:
+                raise NoParent(
+                    f"The page size of {self.path} is no longer that of {parent.manifest.id}: make a full backup."
+                )
+            if parent.full:
+                raise NoParent(f"The chain of {parent.manifest.id} is as long as one may be: make a full backup.")
+        except NoParent:
+            if required:
+                raise
+            return None
+        return parent
 
     def require_room(self, parent: Parent | None) -> None:
         """Half the size for a full backup: most databases compress better, and running full is survived."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -14,6 +15,27 @@ from backups.sqlite.holders import Holder
 
 BLOCKS_GOOD: Final = 20
 """So many blocks are kept for whoever compresses them beside the reading; memory used again is not faulted in again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A backup that a server's own increment can be made on: the state of it, and the server's list of what it sent."""
+
+    backup: str
+    state: ServerState
+    listing: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a server sent: to which state the image comes, how large that is, and the server's own list of it.
+
+    The list is empty where the server makes no increments.
+    """
+
+    state: ServerState
+    whole_bytes: int
+    listing: bytes
 
 
 class Reading(Protocol):
@@ -39,8 +61,16 @@ class Reading(Protocol):
         """
 
     @property
-    def state(self) -> ServerState | None:
-        """Of a server: to which state the image comes, once the blocks are read; None where the image is the state."""
+    def native(self) -> bool:
+        """Whether the image holds no more than what changed since the base that was offered, as the server tells it."""
+
+    @property
+    def why_whole(self) -> str:
+        """Of a server: why the image is whole and not native, in a sentence or two; empty where there is nothing to say."""
+
+    @property
+    def sent(self) -> Sent | None:
+        """Of a server: what it sent, once the blocks are read; None where the image itself is the state."""
 
     def facts(self) -> Facts:
         """The facts, once the blocks are read. Raises DatabaseDamaged when the engine's own check failed."""
@@ -66,9 +96,12 @@ class Engine(Protocol):
     def size_bytes(self, database: Path) -> int:
         """Room that a copy needs, at most. Raises NoSuchDatabase when there is nothing there."""
 
-    def snapshot(self, database: Path, progress: Progress = silent) -> AbstractContextManager[Reading]:
+    def snapshot(
+        self, database: Path, progress: Progress = silent, base: Base | None = None
+    ) -> AbstractContextManager[Reading]:
         """A consistent image of the running database, with the facts read in the same transaction.
 
+        With a base it is the server's own increment on that where the server can make one, and the reading says whether.
         Raises NoSuchDatabase, NotADatabase, DatabaseDamaged, Busy or NoSpace.
         """
 
@@ -77,6 +110,12 @@ class Engine(Protocol):
 
         `deep` adds the slow structural checks. Without facts, as after a replay to a point that nobody measured, it is the
         structure alone. The copy is not changed, and nobody else may have it open.
+        """
+
+    def combine(self, images: Sequence[Path], into: Path, progress: Progress = silent) -> bytes:
+        """Lays native increments over the whole image that comes first, to the copy `into`; the server's list of that.
+
+        The images belong to the caller, and are as they were. Raises Damaged when they do not fit together, or NoSpace.
         """
 
     def content(self, copy: Path, progress: Progress = silent) -> dict[str, TableContent]:

@@ -110,6 +110,14 @@ def with_replay(plan: RestorePlan, replay: ReplayPlan) -> RestorePlan:
     return replace(plan, replay=replay, refused=replay.refused, steps=steps, position=replay.position)
 
 
+def needing(backup: str | None, plan: RestorePlan) -> tuple[str, ...]:
+    """The links of the plan's chain that need what turned out damaged in that backup, without trying each of them.
+
+    What the last link still needs of an ancestor, no link in between had stored anew, so they all need it.
+    """
+    return plan.chain[plan.chain.index(backup) :] if backup in plan.chain else ()
+
+
 def _why_not(target: Target, refused: list[Refused]) -> str:
     if target.backup and refused:
         return (

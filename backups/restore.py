@@ -192,7 +192,7 @@ class _Work:
                     return self.from_any_copy(catalogue, plan, attempt)
             except Damaged as error:
                 known_bad[plan.backup] = str(error)
-                for link in _needing(error.backup, plan):
+                for link in plans.needing(error.backup, plan):
                     known_bad.setdefault(link, f"It builds on what {plan.backup} builds on: {error}")
 
     def from_any_copy(
@@ -303,14 +303,6 @@ class _Work:
             replayed=replayed,
             log_cost=plan.replay.cost if plan.replay else "",
         )
-
-
-def _needing(backup: str | None, plan: RestorePlan) -> tuple[str, ...]:
-    """The links of the plan's chain that need what turned out damaged in that backup, without trying each of them.
-
-    What the last link still needs of an ancestor, no link in between had stored anew, so they all need it.
-    """
-    return plan.chain[plan.chain.index(backup) :] if backup in plan.chain else ()
 
 
 def _decided(

@@ -20,7 +20,7 @@ from backups.addresses import engine_named
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.engine import Engine
 from backups.errors import Damaged, NoSuchBackup, UsageError
-from backups.format import proof, stored_chain, verification
+from backups.format import packs, proof, stored_chain, verification
 from backups.format.facts import TableContent
 from backups.format.manifest import Manifest, Pack
 from backups.format.stored_chain import StoredChain
@@ -128,10 +128,10 @@ class _Look:
         if self.level == 2 and not self.findings:
             self.sample(links)
         if self.level >= 3 and not self.findings:
-            chain = self.opened()
-            self.every_byte(links, chain)
+            images = self.opened()
+            self.every_byte(links, images)
             if self.level >= 4 and not self.findings:
-                self.restored(chain)
+                self.restored(images)
 
     def manifests(self) -> tuple[Manifest, ...]:
         """Level 0."""
@@ -174,41 +174,45 @@ class _Look:
             chosen += dice.sample(manifest.objects, count)
         self.hash(chosen)
 
-    def opened(self) -> StoredChain | None:
-        """The chain, or None when the keys at hand do not open it."""
+    def opened(self) -> tuple[StoredChain, ...]:
+        """The images of the chain, none when the keys at hand do not open it."""
         try:
-            return stored_chain.open_chain(self.store, self.catalogue, self.entry.id, self.keyring)
+            return stored_chain.open_images(self.store, self.catalogue, self.entry.id, self.keyring)
         except UsageError as error:
             self.not_seen(f"the contents: {error}")
             self.reached = min(self.level, verification.VERIFIED)
-            return None
+            return ()
 
-    def every_byte(self, links: tuple[Manifest, ...], chain: StoredChain | None) -> None:
+    def every_byte(self, links: tuple[Manifest, ...], images: tuple[StoredChain, ...]) -> None:
         """Level 3."""
-        if chain is None:
+        if not images:
             self.hash(_objects(links))
             return
         total_bytes = sum(manifest.stored_bytes for manifest in links)
-        for link, sealer in zip(chain.table.links, chain.sealers, strict=True):
-            self.findings += proof.read_all(
-                self.store, link, sealer, chain.key, self.progress, self.read_bytes, total_bytes
-            )
-            self.read_bytes += link.manifest.stored_bytes
+        for chain in images:
+            for link, sealer in zip(chain.table.links, chain.sealers, strict=True):
+                self.findings += proof.read_all(
+                    self.store, link, sealer, chain.key, self.progress, self.read_bytes, total_bytes
+                )
+                self.read_bytes += link.manifest.stored_bytes
+        for manifest in links:
+            keys = self.keyring.keys_of(manifest.envelope, others=self.catalogue.envelopes)
+            packs.read_listing(self.store, manifest, keys.index_sealer(manifest.id))
 
-    def restored(self, chain: StoredChain | None) -> None:
+    def restored(self, images: tuple[StoredChain, ...]) -> None:
         """Level 4, and 5."""
-        if chain is None:
+        if not images:
             return
-        manifest = chain.table.manifest
+        manifest = images[-1].table.manifest
         try:
             engine = self.engine or engine_named(manifest.engine)
         except UsageError as error:
             self.findings.append(str(error))
             return
         with self.scratch() as scratch:
-            disk.require_room(scratch, manifest.size_bytes, f"a look at {manifest.id}", self.free_bytes)
+            disk.require_room(scratch, build.room_bytes(images), f"a look at {manifest.id}", self.free_bytes)
             copy = scratch / "database"
-            build.write(chain, copy, self.progress)
+            build.put_together(images, copy, engine, self.progress)
             self.findings += engine.check(copy, manifest.facts, deep=True, progress=self.progress)
             if not self.findings:
                 self.content = engine.content(copy, self.progress)

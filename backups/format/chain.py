@@ -4,6 +4,9 @@
     incr:     1     4            link 1          the table:  unit -> hash, and which link stores it at which position
     incr:           4     7      link 2                      0:0  1:1  2:0  3:0  4:2  5:0  6:0  7:2
 
+A native increment has an image of its own, of the blocks that changed: a full backup, two incremental ones and two native
+ones on top are three images, which the server's own program lays together.
+
 Pure: manifests and indexes in, a table out. Each link names its own number of units, so a database that shrank and grew
 again has no unit of before the shrinking.
 """
@@ -51,7 +54,17 @@ def manifests_of(backup_id: str, known: Mapping[str, Manifest]) -> tuple[Manifes
     for length, manifest in enumerate(found):
         if manifest.chain_length != length or manifest.unit_bytes != found[0].unit_bytes:
             raise Damaged(f"Its chain does not fit together: {manifest.id} is not link {length} of it.")
+        if length and found[length - 1].native and not manifest.native:
+            raise Damaged(
+                f"Its chain does not fit together: {manifest.id} has units laid over an increment of a server's."
+            )
     return tuple(found)
+
+
+def images_of(links: Sequence[Manifest]) -> tuple[tuple[Manifest, ...], ...]:
+    """The chain by its images: the full one with all that lay units over it, then each native increment by itself."""
+    whole = tuple(link for link in links if not link.native)
+    return (whole, *((link,) for link in links if link.native))
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     The image is `units` pages of `unit_bytes`, and `root` is the hash that identifies it; `stored_units` of them are in the
     packs of this backup, the others in those of its ancestors. `checksum` shows damage to the manifest itself; `mac` shows
     forgery: it is made with a key that the store does not know, and empty when the backup is not encrypted.
+
+    A `native` increment is one that the server itself made: its image is stored whole, holds the blocks that changed since
+    its parent, and is laid over the parent's by the server's own program, which comes to `whole_bytes`. `listing` is what
+    the next one is made from. `why_whole` says why an increment is not native, empty when nobody could have expected it.
     """
 
     format: int = FORMAT
@@ -153,6 +157,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     log: LogSpan | None = None
     server: ServerState | None = None
+    native: bool = False
+    whole_bytes: int = 0
+    why_whole: str = ""
+    listing: Pack | None = None
     envelope: Envelope | None = None
     checksum: str = ""
     mac: str = ""
@@ -167,12 +175,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def objects(self) -> tuple[Pack, ...]:
         """Everything it stored, the manifest aside."""
-        return (*self.packs, self.index)
+        return (*self.packs, self.index, *((self.listing,) if self.listing else ()))
+
+    @property
+    def image_bytes(self) -> int:
+        """How large its own image is."""
+        return self.units * self.unit_bytes
 
     @property
     def size_bytes(self) -> int:
         """What it comes to when restored."""
-        return self.units * self.unit_bytes
+        return self.whole_bytes if self.native else self.image_bytes
 
     @property
     def stored_bytes(self) -> int:
@@ -239,6 +252,10 @@ def _flaw(manifest: Manifest) -> str:
         return f"{manifest.stored_units} of {manifest.units} units of {manifest.unit_bytes} bytes are in it"
     if any(not stored.name.startswith(home) or stored.stored_bytes < 0 for stored in manifest.objects):
         return f"it names objects outside {home}"
+    if manifest.native and (
+        manifest.parent is None or manifest.server is None or manifest.stored_units < manifest.units
+    ):
+        return "it is an increment of a server's own, and has no parent, no server, or not its whole image"
     return ""
 
 

@@ -19,7 +19,7 @@ from typing import Final, Self
 from blake3 import blake3
 
 from backups.errors import BackupError, Damaged, StoreError
-from backups.format import chunks, index
+from backups.format import chunks, index, listing
 from backups.format.index import Chunk, Index
 from backups.format.manifest import Manifest, Pack
 from backups.keys.sealing import Sealer
@@ -116,14 +116,23 @@ class Writer:
         dense = len(self._units) == image_units
         table = Index(range(image_units) if dense else self._units, hashes, tuple(self._chunks))
         content = index.encode(table, self._backup_id, self._index_sealer)
-        name = name_of_index(self._backup_id)
-        self._undo.callback(_forget, self._store, name)
-        self._store.create(name, (content,))
-        return tuple(self._packs), Pack(name, len(content), blake3(content).hexdigest()), table
+        return tuple(self._packs), self._create(name_of_index(self._backup_id), content), table
+
+    def list(self, content: bytes) -> Pack | None:
+        """The server's list of what it sent is durable beside the packs, as they are; None when there is none."""
+        if not content:
+            return None
+        sealed = listing.encode(content, self._backup_id, self._index_sealer)
+        return self._create(listing.name_of(self._backup_id), sealed)
 
     def keep(self) -> None:
         """The backup is published: nothing of it is to be deleted any more."""
         self._undo.pop_all()
+
+    def _create(self, name: str, content: bytes) -> Pack:
+        self._undo.callback(_forget, self._store, name)
+        self._store.create(name, (content,))
+        return Pack(name, len(content), blake3(content).hexdigest())
 
     def _close_chunk(self) -> None:
         number = len(self._chunks) + len(self._closing)
@@ -166,13 +175,21 @@ def _stored(store: Store, name: str, content: list[bytes]) -> None:
 
 def read_index(store: Store, manifest: Manifest, sealer: Sealer) -> Index:
     """The index of that backup. Raises Damaged."""
-    stored = manifest.index
-    content = _fetch(store, manifest, stored, 0, stored.stored_bytes)
-    if blake3(content).hexdigest() != stored.blake3:
-        raise Damaged(f"{stored.name} is not the bytes that were stored: its hash differs.", manifest.id)
+    content = _fetch_whole(store, manifest, manifest.index)
     sizes = [pack.stored_bytes for pack in manifest.packs]
     try:
         return index.decode(content, manifest.id, manifest.units, sizes, sealer)
+    except Damaged as error:
+        raise Damaged(str(error), manifest.id) from error
+
+
+def read_listing(store: Store, manifest: Manifest, sealer: Sealer) -> bytes:
+    """The server's list of what it sent, empty when there is none; by the sealer of the index. Raises Damaged."""
+    if manifest.listing is None:
+        return b""
+    content = _fetch_whole(store, manifest, manifest.listing)
+    try:
+        return listing.decode(content, manifest.id, sealer)
     except Damaged as error:
         raise Damaged(str(error), manifest.id) from error
 
@@ -225,6 +242,13 @@ def _fetched(store: Store, manifest: Manifest, table: Index, numbers: list[int])
         at = table.chunks[number].offset - first.offset
         pieces.append((number, content[at : at + table.chunks[number].size]))
     return pieces
+
+
+def _fetch_whole(store: Store, manifest: Manifest, stored: Pack) -> bytes:
+    content = _fetch(store, manifest, stored, 0, stored.stored_bytes)
+    if blake3(content).hexdigest() != stored.blake3:
+        raise Damaged(f"{stored.name} is not the bytes that were stored: its hash differs.", manifest.id)
+    return content
 
 
 def _fetch(store: Store, manifest: Manifest, stored: Pack, offset: int, size: int) -> bytes:

@@ -96,7 +96,7 @@ def links_of(catalogue: Catalogue, backup_id: str) -> tuple[Manifest, ...]:
 
 
 def open_table(store: Store, catalogue: Catalogue, links: Sequence[Manifest], keyring: Keyring) -> tuple[Table, bytes]:
-    """What the image of that chain is made of, and the key of its unit hashes; to be had without opening any chunk.
+    """What the one image of these links is made of, and the key of its unit hashes; to be had without opening any chunk.
 
     Raises Damaged, or an error about keys when neither this host's secret nor an identity fits.
     """
@@ -114,11 +114,24 @@ def open_table(store: Store, catalogue: Catalogue, links: Sequence[Manifest], ke
 
 
 def open_chain(store: Store, catalogue: Catalogue, backup_id: str, keyring: Keyring) -> StoredChain:
-    """The chain of that backup, ready to be read. Raises Damaged, or an error about keys when no identity opens it."""
-    links = links_of(catalogue, backup_id)
-    sealers = tuple(keyring.open(manifest.envelope, others=catalogue.envelopes) for manifest in links)
-    table, key = open_table(store, catalogue, links, keyring)
-    return StoredChain(store, table, sealers, key)
+    """The chain of that backup, which is one image, ready to be read; else see `open_images`."""
+    images = open_images(store, catalogue, backup_id, keyring)
+    if len(images) > 1:
+        raise Damaged(f"{backup_id} is an increment of a server's own, and was to be read as a database by itself.")
+    return images[0]
+
+
+def open_images(store: Store, catalogue: Catalogue, backup_id: str, keyring: Keyring) -> tuple[StoredChain, ...]:
+    """The images that the backup is put together from, the full one first; one, but for native increments.
+
+    Raises Damaged, or an error about keys when no identity opens it.
+    """
+    images = []
+    for links in chain.images_of(links_of(catalogue, backup_id)):
+        sealers = tuple(keyring.open(manifest.envelope, others=catalogue.envelopes) for manifest in links)
+        table, key = open_table(store, catalogue, links, keyring)
+        images.append(StoredChain(store, table, sealers, key))
+    return tuple(images)
 
 
 def require_authentic(catalogue: Catalogue, manifest: Manifest, keys: HostKeys) -> None:

@@ -3,6 +3,9 @@
     slot (temporary) ── pg_basebackup ── the log that ends it ── restore point ── the log up to there
                                                                      └ facts, measured at exactly that point
 
+Where the server knows what changed since an earlier backup (`summarize_wal`), it sends that alone; what follows on the tape
+is the same. It is asked first, since only the server knows whether its summaries reach back that far.
+
 The state that a base backup comes to is the one at its restore point, which is written after the copy is complete. The facts
 are those of that very state when nothing else was written between the snapshot they are read in and the point, and nobody
 was in the middle of writing; that is tried until it succeeds or takes too long, and `exact` says which.
@@ -12,8 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -21,21 +22,24 @@ from typing import Any, Final
 import msgspec
 import psycopg
 
-from backups.errors import BackupError, Busy, DatabaseDamaged, NoSpace, UsageError
+from backups.engine import Base, Sent
+from backups.errors import BackupError, Busy, UsageError
 from backups.format.facts import Facts
 from backups.format.manifest import ServerState
 from backups.postgres import facts as measuring
-from backups.postgres import tape
+from backups.postgres import listed, tape
 from backups.postgres.binaries import Binaries, binaries
-from backups.postgres.connection import Cluster, cluster, connect, libpq
+from backups.postgres.connection import Cluster, cluster, connect
+from backups.postgres.sending import Sending
 from backups.progress import Progress
 
 EXACT_WITHIN_S: Final = 3.0
+INCREMENTS_SINCE: Final = 17
+"""The first major version that can send what changed since an earlier backup."""
 _MARKER: Final = "gymkhana"
 _READ_BYTES: Final = 1 << 20
 _SEGMENT: Final = re.compile(r"pg_wal/([0-9A-F]{24})")
 _LABEL: Final = "backup_label"
-_MANIFEST: Final = "backup_manifest"
 
 
 class BaseReading:
@@ -43,14 +47,14 @@ class BaseReading:
 
     unit_bytes = tape.UNIT_BYTES
 
-    def __init__(self, url: str, position_of: str | None, progress: Progress) -> None:
+    def __init__(self, url: str, position_of: str | None, progress: Progress, base: Base | None = None) -> None:
         self._url = url
         self._position_of = position_of
         self._progress = progress
         self._connection = connect(url)
         try:
             self.server: Cluster = cluster(self._connection)
-            self._programs = _programs(self.server)
+            self._programs = binaries(self.server.major)
             _require_ready(self._connection, self.server)
             row = self._connection.execute(
                 "SELECT sum(pg_database_size(oid)) FROM pg_database WHERE datallowconn OR datname = 'template0'"
@@ -62,19 +66,38 @@ class BaseReading:
                 "SELECT pg_create_physical_replication_slot(%s, immediately_reserve => true, temporary => true)",
                 (self._slot,),
             )
+            self.why_whole = _why_none(self._connection, self.server, self._programs, base)
+            self._sending = None if base is None or self.why_whole else self._increment_on(base)
         except psycopg.Error as error:
             self._connection.close()
             raise _refusal(error) from error
         except BaseException:
             self._connection.close()
             raise
+        self.native = self._sending is not None
         self.taken_t = time.monotonic()
         self._facts: Facts | None = None
-        self.state: ServerState | None = None
+        self._state: ServerState | None = None
+        self.sent: Sent | None = None
 
     def close(self) -> None:
         """The server keeps nothing for this backup any more."""
+        if self._sending is not None:
+            self._sending.close()
         self._connection.close()
+
+    def _increment_on(self, base: Base) -> Sending | None:
+        """The server's own increment, which it has begun to send; None when it refuses, which is its to say."""
+        sending = Sending(self._programs, self._url, listed.without_maps(base.listing))
+        try:
+            if sending.begun():
+                return sending
+            self.why_whole = f"The server makes no increment on {base.backup}: {sending.why().rstrip('.')}."
+        except BaseException:
+            sending.close()
+            raise
+        sending.close()
+        return None
 
     def blocks(self) -> Iterator[bytes]:
         """The tape, once."""
@@ -85,33 +108,18 @@ class BaseReading:
             self._progress(done_bytes, max(done_bytes, self.size_bytes), "read")
 
     def facts(self) -> Facts:
-        """The facts of the state at the restore point; near it when `state.exact` says so."""
+        """The facts of the state at the restore point; near it when the state is not `exact`."""
         assert self._facts is not None, "the blocks come first"
         return self._facts
 
     def _pieces(self) -> Iterator[bytes]:
         followed = tape.Tape()
-        kept = frozenset((_LABEL, _MANIFEST))
-        command = [
-            self._programs.path("pg_basebackup"), "--pgdata=-", "--format=tar", "--wal-method=fetch", "--checkpoint=fast",
-            "--manifest-checksums=SHA256", "--label=gymkhana", "--no-password",
-            "-d", libpq(self._url, dbname="postgres", application_name="gymkhana-base"),
-        ]  # fmt: skip
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            said = _Listener(process.stderr)
-            try:
-                while content := process.stdout.read(_READ_BYTES):
-                    if passed := followed.follow(content, kept):
-                        yield passed
-                if process.wait() != 0:
-                    raise _failed(said.last())
-            except BaseException:
-                process.kill()
-                raise
+        kept = frozenset((_LABEL, listed.NAME))
+        sending = self._sending or Sending(self._programs, self._url)
+        with contextlib.closing(sending):
+            for content in sending.pieces():
+                if passed := followed.follow(content, kept):
+                    yield passed
         if not followed.ended or _LABEL not in followed.kept:
             raise BackupError("pg_basebackup ended before its tape did; look at the server's log and run it again.")
         yield from self._ending(followed)
@@ -121,17 +129,18 @@ class BaseReading:
         connection = self._connection
         held = {match[1] for name in followed.names if (match := _SEGMENT.fullmatch(name))}
         try:
-            self._point(followed.kept[_LABEL].decode())
-            assert self.state is not None
+            state = self._point(followed.kept[_LABEL].decode())
             connection.execute("SELECT pg_switch_wal()")
             wanted = connection.execute(
                 "SELECT name FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND name > %s AND name <= pg_walfile_name(%s)"
                 " ORDER BY name",
-                (max(held, default=""), self.state.point_lsn),
+                (max(held, default=""), state.point_lsn),
             ).fetchall()
             for (name,) in wanted:
                 yield tape.member(f"pg_wal/{name}", self._segment(name))
-            yield tape.member(tape.STATE, msgspec.json.encode(self.state, order="sorted"))
+            yield tape.member(tape.STATE, msgspec.json.encode(state, order="sorted"))
+            listing = followed.kept.get(listed.NAME, b"") if self.server.major >= INCREMENTS_SINCE else b""
+            self.sent = Sent(state, followed.whole_bytes + len(wanted) * self.server.segment_bytes, listing)
         except psycopg.Error as error:
             raise _refusal(error) from error
 
@@ -145,7 +154,7 @@ class BaseReading:
             parts.append(bytes(row[0]))
         return b"".join(parts)
 
-    def _point(self, label: str) -> None:
+    def _point(self, label: str) -> ServerState:
         """Writes the restore point and measures the facts there."""
         end_t = time.monotonic() + EXACT_WITHIN_S
         with contextlib.closing(connect(self._url)) as reader:
@@ -163,7 +172,7 @@ class BaseReading:
             user, database = reader.info.user, reader.info.dbname
         row = self._connection.execute("SELECT timeline_id FROM pg_control_checkpoint()").fetchone()
         begun = dict(line.split(": ", 1) for line in label.splitlines() if ": " in line)
-        self.state = ServerState(
+        return ServerState(
             system=self.server.system,
             major=self.server.major,
             timeline=int(row[0]) if row else self.server.timeline,
@@ -202,29 +211,20 @@ _POINT_BYTES: Final = 24 + 2 + 8 + 64 + 8 + 40 + 1
 """A restore point's record at most: its header and its data (time and name), aligned, with a page's header in between."""
 
 
-class _Listener:
-    """Takes what a program says, so that it never waits for somebody to read it."""
-
-    def __init__(self, stream: Any) -> None:
-        self._lines: list[bytes] = []
-        self._thread = threading.Thread(target=self._listen, args=(stream,), daemon=True)
-        self._thread.start()
-
-    def last(self) -> str:
-        """The last line that says what is wrong."""
-        self._thread.join(5.0)
-        lines = [line.decode(errors="replace").strip() for line in self._lines if line.strip()]
-        wrong = [line for line in lines if "error" in line or "FATAL" in line]
-        return (wrong or lines or ["it did not say why"])[-1]
-
-    def _listen(self, stream: Any) -> None:
-        for line in stream:
-            self._lines = [*self._lines[-50:], line]
-
-
-def _programs(server: Cluster) -> Binaries:
-    """Those of the server's own major version: pg_basebackup takes from older servers too, but they are checked by these."""
-    return binaries(server.major)
+def _why_none(connection: psycopg.Connection[Any], server: Cluster, programs: Binaries, base: Base | None) -> str:
+    """Why the server makes no increment of its own on that base, as far as can be told without asking it to."""
+    if server.major < INCREMENTS_SINCE:
+        return f"PostgreSQL {server.major} makes no increments of its own; {INCREMENTS_SINCE} is the first that does."
+    row = connection.execute("SELECT current_setting('summarize_wal')").fetchone()
+    if not row or row[0] != "on":
+        return "The server does not keep in mind what changes: set summarize_wal = on and reload it."
+    if not programs.has("pg_combinebackup"):
+        return f"PostgreSQL {programs.version} in {programs.directory} has no pg_combinebackup; install its server too."
+    if base is not None and (base.state.system, base.state.major) != (server.system, server.major):
+        return (
+            f"{base.backup} is of another cluster, PostgreSQL {base.state.major} with the number {base.state.system}."
+        )
+    return ""
 
 
 def _require_ready(connection: psycopg.Connection[Any], server: Cluster) -> None:
@@ -242,16 +242,6 @@ def _require_ready(connection: psycopg.Connection[Any], server: Cluster) -> None
             f"The cluster has {row[2]} tablespaces of its own, and only what lies in the data directory is backed up here; "
             "use pgBackRest."
         )
-
-
-def _failed(said: str) -> BackupError:
-    if "No space left" in said:
-        return NoSpace(f"The server ran out of room while it was backed up: {said}")
-    if "invalid page" in said or "checksum verification failed" in said or "checksum" in said:
-        return DatabaseDamaged(
-            f"The cluster is damaged, so no backup was made of it; the older ones are untouched, restore one: {said}"
-        )
-    return BackupError(f"pg_basebackup failed: {said.removeprefix('pg_basebackup: ').removeprefix('error: ')}")
 
 
 def _refusal(error: psycopg.Error) -> BackupError:

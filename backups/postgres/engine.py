@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from backups.engine import Reading
+from backups import disk
+from backups.engine import Base, Reading
 from backups.errors import Damaged, NoSuchDatabase, NotADatabase, UsageError
 from backups.format.facts import Facts, TableContent, differences
 from backups.format.manifest import ServerState
 from backups.postgres import facts as measuring
-from backups.postgres import tape
+from backups.postgres import listed, tape
 from backups.postgres.base import BaseReading
-from backups.postgres.binaries import Binaries, binaries, unprivileged
+from backups.postgres.binaries import binaries
+from backups.postgres.combining import combine
 from backups.postgres.connection import cluster, connect, is_url
 from backups.postgres.recovery import Recovered, at_name, recovered
+from backups.postgres.soundness import faults, unlike_manifest
 from backups.progress import Progress, silent
 from backups.sqlite.holders import Holder, command_of
 
 _POSITION = re.compile(r"\w+\.\w+")
 _READ_BYTES: Final = 1 << 20
-_NAMED: Final = 5
-_SIGNALLED: Final = 128
-"""A program that `unshare` runs and a signal ends is told as more than this."""
-_NOT_LISTED: Final = frozenset(("backup_manifest", "recovery.signal", "standby.signal", "postgresql.auto.conf"))
-"""What the manifest does not speak of, as a restore may change it."""
 
 
 class PostgresEngine:
@@ -73,20 +68,34 @@ class PostgresEngine:
             return int(row[0]) if row else 0
 
     @contextmanager
-    def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
-        with contextlib.closing(BaseReading(self._reached(database), self._position_of, progress)) as reading:
+    def snapshot(self, database: Path, progress: Progress = silent, base: Base | None = None) -> Iterator[Reading]:
+        with contextlib.closing(BaseReading(self._reached(database), self._position_of, progress, base)) as reading:
             yield reading
 
     def check(self, copy: Path, facts: Facts | None, *, deep: bool, progress: Progress = silent) -> tuple[str, ...]:
         try:
             with _unpacked(copy, progress) as (data, state):
                 programs = binaries(state.major)
-                if deep and (findings := _verified(data, programs)):
+                if deep and (findings := unlike_manifest(data, programs)):
                     return findings
                 with recovered(data, state, programs, at_name(state.point), then="pause") as found:
-                    return (*_faults(found, programs, deep=deep), *_differences(found, facts))
+                    return (*(faults(found, programs) if deep else ()), *_differences(found, facts))
         except Damaged as error:
             return (str(error),)
+
+    def combine(self, images: Sequence[Path], into: Path, progress: Progress = silent) -> bytes:
+        with contextlib.ExitStack() as held:
+            parts = [held.enter_context(_unpacked(image, progress)) for image in images]
+            state = parts[-1][1]
+            whole = held.enter_context(_cleared(into.with_name(f"{into.name}.whole")))
+            combine([data for data, _ in parts], whole, binaries(state.major))
+            listing = (whole / listed.NAME).read_bytes()
+            (whole / tape.STATE).write_bytes(msgspec.json.encode(state, order="sorted"))
+            with into.open("xb", buffering=0) as target:
+                for block in tape.pack(whole):
+                    target.write(block)
+                disk.sync(target)
+        return listing
 
     def content(self, copy: Path, progress: Progress = silent) -> dict[str, TableContent]:
         with _unpacked(copy, progress) as (data, state):
@@ -179,94 +188,25 @@ def _differences(found: Recovered, facts: Facts | None) -> tuple[str, ...]:
         return unlike_facts(measuring.measure(connection, facts.position_of), found.state, facts)
 
 
-def _verified(data: Path, programs: Binaries) -> tuple[str, ...]:
-    """What the server's own verification of the files against their manifest says is wrong.
-
-    Where the program itself crashes, as that of one build of 18.4 does, the files are compared here.
-    """
-    command = [programs.path("pg_verifybackup"), "--quiet", str(data)]
-    done = subprocess.run(unprivileged(command), capture_output=True, text=True, check=False)
-    if not done.returncode:
-        return ()
-    if done.returncode < 0 or done.returncode > _SIGNALLED:
-        return tuple(f"{finding}." for finding in islice(_unlike_manifest(data), _NAMED))
-    lines = [line.split("error: ", 1)[-1] for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
-    return tuple(f"pg_verifybackup says: {' '.join(line.split())}." for line in lines[:_NAMED])
-
-
-def _unlike_manifest(data: Path) -> Iterator[str]:
-    """How the files differ from `backup_manifest` (PostgreSQL's manual, "Backup Manifest Format"); the log is not in it."""
-    try:
-        listed = msgspec.json.decode((data / "backup_manifest").read_bytes())["Files"]
-    except (OSError, msgspec.MsgspecError, KeyError) as error:
-        yield f"backup_manifest cannot be read: {error}"
-        return
-    known = {one.get("Path") or bytes.fromhex(one["Encoded-Path"]).decode(): one for one in listed}
-    for name, one in known.items():
-        path = data / name
-        if not path.is_file() or path.stat().st_size != one["Size"]:
-            yield f"{name} is missing or has another size than the {one['Size']} bytes in backup_manifest"
-            continue
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != one["Checksum"]:
-                yield f"{name} is not what backup_manifest says: its SHA-256 differs"
-    there = {str(path.relative_to(data)) for path in data.rglob("*") if path.is_file()}
-    for name in sorted(there - known.keys() - _NOT_LISTED):
-        if not name.startswith("pg_wal/"):
-            yield f"{name} is not in backup_manifest"
-
-
-def _faults(found: Recovered, programs: Binaries, *, deep: bool) -> tuple[str, ...]:
-    """Deeply: every row and index of every database, as far as the server's programs can tell. The facts read the rest."""
-    if not deep:
-        return ()
-    with contextlib.closing(found.connect()) as connection:
-        names = [row[0] for row in connection.execute("SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1")]
-        extended = connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'").fetchone()
-    if extended is not None and programs.has("pg_amcheck"):
-        return _amcheck(found, programs)
-    return tuple(finding for name in names for finding in _dumped(found, programs, name))
-
-
-def _amcheck(found: Recovered, programs: Binaries) -> tuple[str, ...]:
-    state = found.state
-    command = [
-        programs.path("pg_amcheck"), "--host", str(found.sockets), "--port", "5432", "--username", state.user,
-        "--no-password", "--heapallindexed", "--database", state.database,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if not done.returncode:
-        return ()
-    said = (done.stdout or done.stderr).strip().splitlines()
-    return tuple(f"pg_amcheck says: {line.strip()}." for line in said[:_NAMED])
-
-
-def _dumped(found: Recovered, programs: Binaries, database: str) -> tuple[str, ...]:
-    """What stops a dump of the database: every row of it is read and written as text, to nowhere."""
-    command = [
-        programs.path("pg_dump"), "--host", str(found.sockets), "--port", "5432", "--username", found.state.user,
-        "--no-password", "--no-sync", "--file=/dev/null", database,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if not done.returncode:
-        return ()
-    said = [line for line in done.stderr.splitlines() if "error" in line.lower()] or ["it failed"]
-    return (f"pg_dump of {database} says: {' '.join(said[0].split())}.",)
-
-
 @contextmanager
 def _unpacked(copy: Path, progress: Progress) -> Iterator[tuple[Path, ServerState]]:
     """The data directory on the tape in that file, beside it, for the block; and the state that it comes to."""
-    data = copy.with_name(f"{copy.name}.cluster")
-    shutil.rmtree(data, ignore_errors=True)
-    try:
+    with _cleared(copy.with_name(f"{copy.name}.cluster")) as data:
         total_bytes = copy.stat().st_size
         if not total_bytes:
             raise NotADatabase(f"{copy} is empty.")
         tape.unpack(_pieces(copy, total_bytes, progress), data)
         yield data, state_in(data)
+
+
+@contextmanager
+def _cleared(place: Path) -> Iterator[Path]:
+    """A directory that is not there before the block, nor after it."""
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        yield place
     finally:
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _pieces(copy: Path, total_bytes: int, progress: Progress) -> Iterator[bytes]:

@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,16 +30,17 @@ from backups import addresses, disk, lock
 from backups.clock import SYSTEM, rfc3339
 from backups.errors import BackupError, Locked, StoreError, UsageError
 from backups.keys.keyring import Keyring
-from backups.postgres.archive import HISTORY, SEGMENT, Archive
+from backups.postgres.archive import Archive
 from backups.postgres.binaries import binaries
 from backups.postgres.connection import Cluster, ServerAway, cluster, connected, is_lost, libpq, shown
+from backups.postgres.shipping import Shipping, sweep
 
 APPLICATION: Final = "gymkhana_wal"
 """How the server knows the receiver: its slot, and its name as a synchronous standby."""
 INTERVAL_S: Final = 0.25
 _AGAIN_AFTER_S: Final = 0.2
-_PAGE_BYTES: Final = 8192
-_PARTIAL: Final = ".partial"
+_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
+_BOUND: Final = "max_slot_wal_keep_size"
 _DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "INT", "--") if shutil.which("setpriv") else ()
 """Or it would go on holding the slot when we are killed."""
 
@@ -52,59 +52,6 @@ def say(event: str, **told: object) -> None:
     sys.stderr.flush()
 
 
-@dataclass(slots=True)
-class Shipping:
-    """What of the spool is in the store: pieces of the segment being written, and everything before it."""
-
-    spool: Path
-    archive: Archive
-    _segment: str = ""
-    _shipped_bytes: int = 0
-    _number: int = 1
-    trouble: str = ""
-    shipped: str = ""
-    _stored: set[str] = field(default_factory=set)
-
-    def ship(self) -> None:
-        """Everything that is in the spool now is in the store. Raises BackupError when the store does not take it."""
-        names = sorted(path.name for path in self.spool.iterdir())
-        read_at = rfc3339(SYSTEM.now())
-        for name in names:
-            if not (SEGMENT.fullmatch(name) or HISTORY.fullmatch(name)):
-                continue
-            if name not in self._stored:
-                self.archive.put(name, (self.spool / name).read_bytes(), read_at)
-                self._stored.add(name)
-                self.shipped = name
-            # The newest one stays: from its name pg_receivewal knows where to go on.
-            if SEGMENT.fullmatch(name) and any(other > name for other in names if other[:24] != name):
-                (self.spool / name).unlink()
-        for name in names:
-            if name.endswith(_PARTIAL):
-                self._ship_piece(name, read_at)
-
-    def _ship_piece(self, name: str, read_at: str) -> None:
-        segment = name.removesuffix(_PARTIAL)
-        if segment != self._segment:
-            self._segment, self._shipped_bytes, self._number = segment, 0, self.archive.next_piece(segment)
-        try:
-            with (self.spool / name).open("rb") as file:
-                begin = self._shipped_bytes // _PAGE_BYTES * _PAGE_BYTES
-                file.seek(begin)
-                content = _written(file.read(), self._shipped_bytes - begin)
-        except FileNotFoundError:  # It has become whole since.
-            return
-        if begin + len(content) > self._shipped_bytes:
-            self.archive.put_piece(segment, self._number, begin, content, read_at)
-            self._number += 1
-            self._shipped_bytes = begin + len(content)
-
-
-def _written(content: bytes, known: int) -> bytes:
-    """The content up to the last byte that is not zero, but no less than what was known: a segment is zeros at first."""
-    return content[: max(known, len(content.rstrip(b"\0")))]
-
-
 class Receiver:
     """Keeps pg_receivewal running and the stores level with its spool, until told to stop."""
 
@@ -112,6 +59,7 @@ class Receiver:
         self._options = options
         self._stopping = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._full = False
 
     def stop(self, _signal: int = 0, _frame: object = None) -> None:
         """Asks `run` to take what there is and return."""
@@ -149,7 +97,7 @@ class Receiver:
                 if self._process is None and time.monotonic() >= again_t:
                     self._process = self._start(shipping.spool)
                 if self._process is not None and self._process.poll() is not None:
-                    self._lost()
+                    self._lost(shipping.spool)
                     again_t = time.monotonic() + _AGAIN_AFTER_S
                 self._ship(shipping)
                 time.sleep(options.interval_ms / 1000)
@@ -166,6 +114,7 @@ class Receiver:
             server = cluster(connection)
             binaries(server.major)
             _require_slot(connection, options.slot)
+            _tell_of_bound(connection, options.slot)
             if options.sync:
                 _wait_for_us(connection, options.slot)
         spool = options.spool / server.system / f"{server.timeline:08X}"
@@ -175,7 +124,9 @@ class Receiver:
     def _start(self, spool: Path) -> subprocess.Popen[bytes]:
         options = self._options
         with connected(options.database) as connection:
-            programs = binaries(cluster(connection).major)
+            server = cluster(connection)
+        programs = binaries(server.major)
+        sweep(spool, server.segment_bytes)
         command = [
             *_DIES_WITH_US, programs.path("pg_receivewal"), "-d", libpq(options.database, application_name=options.slot),
             "--directory", str(spool), "--slot", options.slot, "--no-loop", "--no-password", "--status-interval=1",
@@ -183,12 +134,19 @@ class Receiver:
         ]  # fmt: skip
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    def _lost(self) -> None:
+    def _lost(self, spool: Path) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
-        said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        said = [line for line in lines if not line.endswith("disconnected")] or lines  # Which it says after the reason.
         self._process = None
-        say("interrupted", why=said[-1] if said else "it did not say why")
+        why = said[-1] if said else "it did not say why"
+        full = any(word in why for word in _FULL)
+        if full and not self._full:
+            say("spool-full", why=f"{spool} takes no more, so the server keeps the log itself: make room there. {why}")
+        elif not full:
+            say("interrupted", why=why)
+        self._full = full
 
     def _ship(self, shipping: Shipping) -> None:
         try:
@@ -232,6 +190,19 @@ def _require_slot(connection: psycopg.Connection[Any], slot: str) -> None:
         if is_lost(error):
             raise
         raise BackupError(f"The server makes no slot {slot}: {' '.join(str(error).split())}") from error
+
+
+def _tell_of_bound(connection: psycopg.Connection[Any], slot: str) -> None:
+    """Says so when a receiver that takes nothing for long would fill the disk of the server."""
+    row = connection.execute(
+        "SELECT pg_size_bytes(setting || unit) FROM pg_settings WHERE name = %s", (_BOUND,)
+    ).fetchone()
+    if row is None or row[0] < 0:
+        say(
+            "unbounded",
+            why=f"The server keeps without bound what {slot} has not taken: set {_BOUND}, or its disk fills while the spool "
+            "is full or nobody receives.",
+        )
 
 
 def _wait_for_us(connection: psycopg.Connection[Any], slot: str) -> None:

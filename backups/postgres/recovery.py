@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 
 import psycopg
 
-from backups.errors import BackupError, Damaged, NothingToRestore, UsageError
+from backups.errors import BackupError, Damaged, NoSpace, NothingToRestore, UsageError
 from backups.format.manifest import ServerState
 from backups.postgres.binaries import Binaries, own, unprivileged
 
@@ -31,6 +31,7 @@ _ENDS_WITHIN_S: Final = 60.0
 _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 _NAME = re.compile(r"[^\s'\\]{1,63}")
 _PORT: Final = 5432
+_COME_LATER: Final = "FATAL:  the database system is "
 _AT_LEAST: Final = {
     "max_connections setting": "max_connections",
     "max_worker_processes setting": "max_worker_processes",
@@ -45,13 +46,25 @@ Then = Literal["pause", "promote"]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Where recovery ends: one setting and its value; neither for the end of the log."""
+    """Where recovery ends: one setting and its value; neither for the end of the log.
+
+    It is looked for along the newest timeline there is, or along the one that is named: a state that was left behind by an
+    earlier restore lies on an older one.
+    """
 
     setting: str = ""
     value: str = ""
+    timeline: int | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether it is a restore point."""
+        return self.setting == "recovery_target_name"
 
     def __str__(self) -> str:
-        return f"{self.setting.removeprefix('recovery_target_')} {self.value}" if self.setting else "the newest state"
+        there = f" on timeline {self.timeline}" if self.timeline else ""
+        told = f"{self.setting.removeprefix('recovery_target_')} {self.value}" if self.setting else "the newest state"
+        return told + there
 
 
 NEWEST: Final = Goal()
@@ -153,7 +166,7 @@ def _command(data: Path, programs: Binaries, sockets: Path, goal: Goal, then: Th
         "autovacuum": "off",
         "recovery_init_sync_method": "syncfs",
         "restore_command": f"cp {shlex.quote(str(log))}/%f %p" if log else "false",
-        "recovery_target_timeline": "latest" if log else "current",
+        "recovery_target_timeline": str(goal.timeline or "latest") if log else "current",
         "recovery_target_action": then,
         **({goal.setting: goal.value} if goal.setting else {}),
     }
@@ -185,7 +198,7 @@ def _await(cluster: Recovered, process: subprocess.Popen[bytes], said: Path, goa
     )
     while True:
         if process.poll() is not None:
-            raise _not_recovered(said, goal)
+            raise not_recovered(said, goal)
         with contextlib.suppress(BackupError, psycopg.Error), contextlib.closing(cluster.connect()) as connection:
             row = connection.execute(reached).fetchone()
             if row and row[0]:
@@ -195,18 +208,24 @@ def _await(cluster: Recovered, process: subprocess.Popen[bytes], said: Path, goa
         time.sleep(0.02)
 
 
-def _not_recovered(said: Path, goal: Goal) -> BackupError:
+def not_recovered(said: Path, goal: Goal) -> BackupError:
+    """What it means that the server ended with these last words: the goal, the disk, or else the backup is to blame."""
     last = _last(said)
     if "before configured recovery target was reached" in last:
         return NothingToRestore(f"The log does not go as far as {goal}; what can be had is the newest state.")
     if "requested recovery stop point is before consistent recovery point" in last:
         return NothingToRestore(f"{goal} lies before the backup is complete; an older backup may lead there.")
+    if "recovery target timeline" in last and "does not exist" in last:
+        return NothingToRestore(f"The log has no timeline {goal.timeline}; leave it out for the newest.")
+    if "No space left" in last:
+        return NoSpace(f"The disk is full, so {goal} was not recovered ({last}). Free some space and run it again.")
     return Damaged(f"It cannot be recovered: {last}")
 
 
 def _last(said: Path) -> str:
     lines = said.read_text("utf-8", "replace").splitlines()
-    wrong = [line for line in lines if "FATAL" in line or "PANIC" in line]
+    # Our own looks whether it lets us in are refused with FATAL, too, and may come after what it died of.
+    wrong = [line for line in lines if ("FATAL" in line or "PANIC" in line) and _COME_LATER not in line]
     return (wrong or lines or ["it said nothing"])[-1].strip()
 
 

@@ -1,6 +1,7 @@
 """Restoring a cluster: decide, build beside, recover to the point asked for, look, fence, exchange the directories.
 
-    store ──▶ <data>.restoring ──┐                                     <data> ──▶ <data>.evidence-<stamp>
+    store ──▶ <data>.restoring-parts ── combined, where there are native increments ──▶ <data>.restoring
+    <data>.restoring ────────────┐                                     <data> ──▶ <data>.evidence-<stamp>
     store, spool ──▶ <data>.restoring-log ──▶ recovered, promoted, looked at ──▶ <data>
 
 The recovery runs on a server that nobody else can reach. Until the exchange the old directory is as it was; it is kept as
@@ -12,26 +13,27 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from backups import build, disk, lock
 from backups import plan as plans
-from backups.clock import SYSTEM, Clock, compact, parse, rfc3339
+from backups.clock import SYSTEM, Clock, rfc3339
 from backups.errors import Damaged, InUse, NothingToRestore, UsageError
 from backups.format.manifest import Manifest, ServerState
-from backups.format.stored_chain import StoredChain, open_chain
+from backups.format.stored_chain import StoredChain, links_of, open_images
 from backups.keeping import catalogue as catalogues
-from backups.keeping.catalogue import Catalogue, Entry
+from backups.keeping.catalogue import Catalogue
 from backups.keys.keyring import Keyring
-from backups.plan import NoRestore, RestorePlan, Target
+from backups.plan import RestorePlan, Target
 from backups.postgres import facts as measuring
 from backups.postgres import tape
 from backups.postgres.archive import HISTORY, SEGMENT, Archive
-from backups.postgres.binaries import binaries
+from backups.postgres.binaries import binaries, own
+from backups.postgres.combining import combine
+from backups.postgres.deciding import decided, room_bytes, target_of
 from backups.postgres.engine import PostgresEngine, server_of, state_in, unlike_facts
 from backups.postgres.recovery import NEWEST, Goal, Recovered, at_name, recovered
 from backups.progress import Progress, silent
@@ -46,7 +48,7 @@ def plan_restore(
     store: Store, data: Path, *, backup: str | None = None, goal: Goal | None = None, clock: Clock = SYSTEM
 ) -> RestorePlan:
     """What `restore` would do now, as far as the catalogue tells. Touches nothing. Raises NothingToRestore."""
-    return _decided(catalogues.read(store), _target(data, backup, clock), goal, {})
+    return decided(catalogues.read(store), target_of(data, backup, clock), goal, {})
 
 
 def restore(
@@ -79,7 +81,7 @@ def restore(
                 _require_stopped(data)
             work = _Work(
                 store,
-                _target(data, backup, clock),
+                target_of(data, backup, clock),
                 goal,
                 spool,
                 keyring or Keyring.plain(),
@@ -108,27 +110,44 @@ class _Work:
         """Where the log waits to be replayed."""
         return self.target.path.with_name(f"{self.target.path.name}.restoring-log")
 
+    @property
+    def parts(self) -> Path:
+        """Where lies what the cluster is put together from."""
+        return self.target.path.with_name(f"{self.target.path.name}.restoring-parts")
+
     def restore(self, fence: Fence | None) -> Restoration:
         catalogue = catalogues.read(self.store)
         known_bad: dict[str, str] = {}
+        passed: dict[str, str] = {}
         while True:
             with self.timed("decide"):
-                plan = _decided(catalogue, self.target, self.goal, known_bad)
-                disk.require_room(plan.build.parent, plan.build_bytes, f"a restore of {plan.backup}", self.free_bytes)
+                plan = decided(catalogue, self.target, self.goal, known_bad, passed)
             try:
                 with self._cleared(plan):
+                    self._require_room(catalogue, plan)
                     return self._from(catalogue, plan, fence)
+            except NothingToRestore as error:
+                # Where a restore point lies is known to nobody before the log was read: it may be before this backup.
+                if self.goal is None or not self.goal.named or self.target.backup is not None:
+                    raise
+                passed[plan.backup] = str(error)
             except Damaged as error:
                 known_bad[plan.backup] = str(error)
+                for link in plans.needing(error.backup, plan):
+                    known_bad.setdefault(link, f"It builds on what {plan.backup} builds on: {error}")
+
+    def _require_room(self, catalogue: Catalogue, plan: RestorePlan) -> None:
+        need_bytes = room_bytes(links_of(catalogue, plan.backup))
+        disk.require_room(plan.build.parent, need_bytes, f"a restore of {plan.backup}", self.free_bytes)
 
     def _from(self, catalogue: Catalogue, plan: RestorePlan, fence: Fence | None) -> Restoration:
         with self.timed("open", plan.backup):
-            chain = open_chain(self.store, catalogue, plan.backup, self.keyring)
-            manifest = chain.table.manifest
+            images = open_images(self.store, catalogue, plan.backup, self.keyring)
+            manifest = images[-1].table.manifest
             if self.keyring.identities and manifest.envelope is None:
                 raise Damaged("It is not sealed, so anybody who can write to the store may have made it.")
         with self.timed("build", plan.backup):
-            state = self._build(chain, plan.build)
+            state = self._build(images, plan.build)
             segments = self._fetch(state) if self.goal is not None else 0
         replayed, position = self._recover(plan, manifest, state, segments)
         with self.timed("fence", plan.backup):
@@ -148,16 +167,27 @@ class _Work:
             refused=plan.refused,
             phases=tuple(self.timed.phases),
             evidence=plan.evidence if plan.evidence.exists() else None,
-            fetched_bytes=chain.fetch_bytes(),
+            fetched_bytes=sum(image.fetch_bytes() for image in images),
             replayed=replayed,
         )
 
-    def _build(self, chain: StoredChain, into: Path) -> ServerState:
+    def _build(self, images: Sequence[StoredChain], into: Path) -> ServerState:
+        if len(images) == 1:
+            return self._unpack(images[0], into)
+        parts = [self.parts / str(number) for number in range(len(images))]
+        states = [self._unpack(image, part) for image, part in zip(images, parts, strict=True)]
+        own(self.parts)
+        combine(parts, into, binaries(states[-1].major))
+        shutil.rmtree(self.parts)
+        return states[-1]
+
+    def _unpack(self, chain: StoredChain, into: Path) -> ServerState:
         manifest = chain.table.manifest
         if len(chain.table.links) == 1:  # Its units come in their order, so nothing lies on the disk in between.
             tape.unpack(_told(chain, manifest, self.progress), into)
             return state_in(into)
-        image = into.with_name(f"{into.name}-tape")
+        image = self.parts / "tape"
+        self.parts.mkdir(mode=0o700, exist_ok=True)
         try:
             build.write(chain, image, self.progress)
             with image.open("rb", buffering=0) as source:
@@ -217,7 +247,7 @@ class _Work:
         """Nothing of the build outlives the block, nor was there before it."""
 
         def clear() -> None:
-            for place in (plan.build, self.log):
+            for place in (plan.build, self.log, self.parts):
                 shutil.rmtree(place, ignore_errors=True)
 
         clear()
@@ -232,7 +262,7 @@ def _told(chain: StoredChain, manifest: Manifest, progress: Progress) -> Iterato
     for _, content in chain.runs():
         yield content
         done_bytes += len(content)
-        progress(done_bytes, manifest.size_bytes, "build")
+        progress(done_bytes, manifest.image_bytes, "build")
 
 
 def _replayed(found: Recovered, segments: int) -> LogReplayed:
@@ -245,53 +275,6 @@ def _replayed(found: Recovered, segments: int) -> LogReplayed:
     return LogReplayed(
         segments=segments, lsn=lsn or "", timeline=int(segment[:8], 16), reaches=rfc3339(at) if at else ""
     )
-
-
-def _decided(catalogue: Catalogue, target: Target, goal: Goal | None, known_bad: dict[str, str]) -> RestorePlan:
-    entries = [entry for entry in catalogue.entries if _fits(entry)]
-    late = {entry.id: why for entry in entries if (why := _too_late(entry, goal))}
-    decision = plans.decide(entries, target, {**late, **known_bad})
-    if isinstance(decision, NoRestore):
-        raise NothingToRestore(decision.why)
-    refused = tuple(one for one in decision.refused if one.id not in late or one.id in known_bad)
-    replay = "the state of the backup itself" if goal is None else str(goal)
-    steps = (
-        f"fetch {decision.fetch_bytes} bytes of {decision.backup} and unpack them at {decision.build}",
-        f"recover {replay} on a server of its own, promote it, look at it, and shut it down",
-        f"make sure that no server runs on {target.path}",
-        *((f"keep {target.path} as evidence in {target.evidence}",) if target.path.exists() else ()),
-        f"put the build in place of {target.path}; starting the server is yours",
-    )
-    return replace(decision, refused=refused, steps=steps)
-
-
-def _fits(entry: Entry) -> bool:
-    return entry.manifest is None or entry.manifest.engine == PostgresEngine.kind
-
-
-def _too_late(entry: Entry, goal: Goal | None) -> str:
-    """Why that backup does not lead to the goal, empty when it may."""
-    manifest = entry.manifest
-    if goal is None or manifest is None or manifest.server is None:
-        return ""
-    if goal.setting == "recovery_target_time" and parse(manifest.taken) > datetime.fromisoformat(goal.value):
-        return f"It was taken at {manifest.taken}, after {goal.value}."
-    if goal.setting == "recovery_target_lsn" and _number(manifest.server.point_lsn) > _number(goal.value):
-        return f"It ends at {manifest.server.point_lsn}, after {goal.value}."
-    return ""
-
-
-def _number(lsn: str) -> int:
-    high, _, low = lsn.partition("/")
-    return int(high, 16) << 32 | int(low, 16)
-
-
-def _target(data: Path, backup: str | None, clock: Clock) -> Target:
-    stamp = compact(clock.now())
-    evidence, number = data.with_name(f"{data.name}.evidence-{stamp}"), 2
-    while evidence.exists():
-        evidence, number = data.with_name(f"{data.name}.evidence-{stamp}.{number}"), number + 1
-    return Target(path=data, existing=(data,) if data.exists() else (), backup=backup, evidence=evidence)
 
 
 def _require_stopped(data: Path) -> None:

@@ -10,9 +10,10 @@ server writes it, with GNU's base-256 sizes.
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from backups.errors import Damaged
@@ -23,6 +24,9 @@ STATE: Final = "gymkhana.json"
 BLOCK_BYTES: Final = 1 << 20
 _RECORD: Final = tarfile.BLOCKSIZE
 _COPY_BYTES: Final = 1 << 20
+_INCREMENT: Final = "INCREMENTAL."
+_HEAD: Final = struct.Struct("<III")
+"""Of a file that is an increment: a mark, how many blocks are in it, and how many the whole file has."""
 assert BLOCK_BYTES % UNIT_BYTES == 0
 assert UNIT_BYTES % _RECORD == 0
 
@@ -32,6 +36,8 @@ class Tape:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.whole_bytes = 0
+        """How large it is when every increment on it is the whole file again."""
         self.kept: dict[str, bytes] = {}
         self.ended = False
         self._header = bytearray()
@@ -39,6 +45,7 @@ class Tape:
         self._keeping = ""
         self._keep: bytearray | None = None
         self._padding = 0
+        self._head: bytearray | None = None
 
     def follow(self, content: bytes, keep: frozenset[str] = frozenset()) -> bytes:
         """The content up to the end of the tape, which is held back. The contents of members named in `keep` are kept."""
@@ -71,12 +78,19 @@ class Tape:
         self.names.append(name)
         self._padding = -size % _RECORD
         self._rest = size + self._padding
+        self._head = bytearray() if PurePosixPath(name).name.startswith(_INCREMENT) else None
+        self.whole_bytes += _RECORD + (self._rest if self._head is None else 0)
         self._keep = bytearray() if name in keep else None
         self._keeping = name
         if self._keep is not None and not self._rest:
             self.kept[name] = b""
 
     def _collect(self, content: bytes) -> None:
+        if self._head is not None:
+            self._head += content[: _HEAD.size]
+            if len(self._head) >= _HEAD.size:
+                self.whole_bytes += _HEAD.unpack_from(self._head)[2] * UNIT_BYTES
+                self._head = None
         if self._keep is None:
             return
         self._keep += content
@@ -104,6 +118,25 @@ def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     waiting += bytes(2 * _RECORD)
     waiting += bytes(-len(waiting) % UNIT_BYTES)
     yield bytes(waiting)
+
+
+def pack(data: Path) -> Iterator[bytes]:
+    """The files below the directory, as `unpack` left them, in blocks of whole units; in the same order every time."""
+
+    def members() -> Iterator[bytes]:
+        for path in sorted(data.rglob("*")):
+            info = tarfile.TarInfo(str(path.relative_to(data)))
+            if path.is_dir():
+                info.type, info.mode = tarfile.DIRTYPE, 0o700
+                yield info.tobuf(tarfile.USTAR_FORMAT)
+                continue
+            info.size, info.mode = path.stat().st_size, 0o600
+            yield info.tobuf(tarfile.USTAR_FORMAT)
+            with path.open("rb", buffering=0) as file:
+                yield from iter(lambda: file.read(_COPY_BYTES), b"")
+            yield bytes(-info.size % _RECORD)
+
+    return blocks(members())
 
 
 def unpack(pieces: Iterator[bytes | memoryview], into: Path) -> None:

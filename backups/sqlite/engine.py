@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,17 @@ from typing import Final
 import msgspec
 
 from backups import lock, swap
-from backups.engine import Reading
-from backups.errors import BackupError, Busy, DatabaseDamaged, NoSpace, NoSuchDatabase, NotADatabase, UsageError
+from backups.engine import Base, Reading
+from backups.errors import (
+    BackupError,
+    Busy,
+    Damaged,
+    DatabaseDamaged,
+    NoSpace,
+    NoSuchDatabase,
+    NotADatabase,
+    UsageError,
+)
 from backups.format.facts import Facts, TableContent
 from backups.progress import Progress, silent
 from backups.sqlite import conversation, messages
@@ -71,7 +80,12 @@ class SqliteEngine:
         return sum(member.stat().st_size for member in self.members(database)[:2] if member.exists())
 
     @contextmanager
-    def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
+    def snapshot(
+        self,
+        database: Path,
+        progress: Progress = silent,
+        base: Base | None = None,  # noqa: ARG002  no server, no increments of its own
+    ) -> Iterator[Reading]:
         if self.size_bytes(database) == 0:
             raise NotADatabase(f"{database} is empty, so there is nothing to back up; restore it from a backup.")
 
@@ -91,6 +105,9 @@ class SqliteEngine:
         if isinstance(answer, messages.Checked):
             return answer.findings
         raise _refusal(answer, copy)
+
+    def combine(self, images: Sequence[Path], into: Path, progress: Progress = silent) -> bytes:  # noqa: ARG002
+        raise Damaged(f"{into} would be put together from increments of a server's own, which SQLite never makes.")
 
     def content(self, copy: Path, progress: Progress = silent) -> dict[str, TableContent]:
         answer = self._ask(messages.DigestCopy(str(copy)), progress, f"The digest of {copy}")
@@ -122,7 +139,9 @@ class SqliteReading:
     While it lasts the database's log cannot begin anew, so it grows with every commit.
     """
 
-    state = None
+    native = False
+    why_whole = ""
+    sent = None
 
     def __init__(self, database: Path, agent: Conversation, opened: messages.Opened, progress: Progress) -> None:
         self.unit_bytes = opened.unit_bytes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from backups.backup import run_backup
 from backups.consolidate import FileReading
-from backups.engine import Reading
+from backups.engine import Base, Reading
 from backups.format.facts import Facts, TableContent
 from backups.format.manifest import Manifest
 from backups.keys.keyring import Keyring
@@ -29,7 +29,12 @@ class LightEngine(SqliteEngine):
     """Reads a closed file as it lies there. Its checks find nothing: what is tested with it is not the checking."""
 
     @contextmanager
-    def snapshot(self, database: Path, _: Progress = silent) -> Iterator[Reading]:
+    def snapshot(
+        self,
+        database: Path,
+        progress: Progress = silent,  # noqa: ARG002
+        base: Base | None = None,  # noqa: ARG002
+    ) -> Iterator[Reading]:
         units = database.stat().st_size // PAGE
         yield FileReading(database, PAGE, units, time.monotonic(), facts_of(units))
 

@@ -138,6 +138,8 @@ def test_a_database_of_another_kind(place: Path) -> None:
         (("restore", "--database", "postgresql://localhost/gym", "--to-position", "7"), "are SQLite's"),
         (("restore", "--to-lsn", "0/3000148"), "are PostgreSQL's"),
         (("restore", "--to-name", "before"), "are PostgreSQL's"),
+        (("restore", "--to-timeline", "2"), "are PostgreSQL's"),
+        (("restore", "--database", "postgresql://localhost/gym", "--to-timeline", "2", "--no-replay"), "use none"),
         (("restore", "--to-lsn", "0/1", "--to-name", "x"), "Say one of"),
         (("watch", "--sync"), "are PostgreSQL's"),
     ],

@@ -15,7 +15,7 @@ from pysqlite3 import dbapi2 as sqlite
 from backups import swap as swaps
 from backups.backup import run_backup
 from backups.consolidate import FileReading
-from backups.engine import Reading
+from backups.engine import Base, Reading
 from backups.errors import BackupError, NothingToRestore
 from backups.format import manifest as manifests
 from backups.format.manifest import Manifest
@@ -33,10 +33,10 @@ class MainFileOnly(SqliteEngine):
     """Reads the main file and forgets the log, as so many scripts do."""
 
     @contextmanager
-    def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
+    def snapshot(self, database: Path, progress: Progress = silent, base: Base | None = None) -> Iterator[Reading]:
         copy = database.with_name("forgetful")
         subprocess.run(["cp", database, copy], check=True)
-        with super().snapshot(database, progress) as honest:
+        with super().snapshot(database, progress, base) as honest:
             for _ in honest.blocks():
                 pass
             units = copy.stat().st_size // honest.unit_bytes

@@ -16,7 +16,7 @@ import pytest
 
 from backups.addresses import store_at
 from backups.backup import run_backup
-from backups.engine import Reading
+from backups.engine import Base, Reading
 from backups.progress import Progress, silent
 from backups.sqlite.engine import SqliteEngine
 from ci.drill import Order, Rehearsal
@@ -115,11 +115,11 @@ class CopyMainFile(SqliteEngine):
     """The planted bug: the database file is copied, and what is still in its log is not."""
 
     @contextlib.contextmanager
-    def snapshot(self, database: Path, progress: Progress = silent) -> Iterator[Reading]:
+    def snapshot(self, database: Path, progress: Progress = silent, base: Base | None = None) -> Iterator[Reading]:
         with tempfile.TemporaryDirectory() as place:
             alone = Path(place, "alone.db")
             shutil.copyfile(database, alone)
-            with super().snapshot(alone, progress) as reading:
+            with super().snapshot(alone, progress, base) as reading:
                 yield reading
 
 

@@ -217,7 +217,8 @@ def _say_made(manifest: Manifest, place: Store, keyring: Keyring, as_json: bool)
         known = {"key_proven": proven if manifest.envelope else None, "stores": held, "trouble": trouble}
         say_json({**facts_of(entry), "store": place.address, **known})
         return
-    grown = f", on {manifest.parent}" if manifest.parent else ""
+    by = " by what the server says has changed" if manifest.native else ""
+    grown = f", on {manifest.parent}{by}" if manifest.parent else ""
     say_rows(
         ("backup", f"{manifest.id}{grown}"),
         ("taken", manifest.taken),
@@ -229,6 +230,8 @@ def _say_made(manifest: Manifest, place: Store, keyring: Keyring, as_json: bool)
     )
     for sentence in trouble:
         click.echo(f"WITHOUT ONE OF ITS STORES: {sentence}", err=True)
+    if manifest.why_whole:
+        click.echo(f"Not an increment of the server's own, all of it was read: {manifest.why_whole}")
     violations = manifest.facts.foreign_key_violations
     if violations:
         click.echo(f"The database itself has {violations} foreign key violations; the backup keeps them as they are.")

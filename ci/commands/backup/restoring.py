@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 @click.option("--to-position", metavar="N", type=int, help="The state when the application first came so far.")
 @click.option("--to-lsn", metavar="LSN", help="PostgreSQL: the state after that position of the log, 0/3000148.")
 @click.option("--to-name", metavar="NAME", help="PostgreSQL: the state at that restore point.")
+@click.option(
+    "--to-timeline", metavar="N", type=click.IntRange(1), help="PostgreSQL: along this timeline.  [default: the newest]"
+)
 @click.option("--spool", metavar="DIR", help="PostgreSQL: where the log arrived.  [default: STORE.spool]")
 @click.option("--no-replay", is_flag=True, help="The backup alone, without the log that was shipped after it.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
@@ -47,6 +50,7 @@ def restore(
     to_position: int | None,
     to_lsn: str | None,
     to_name: str | None,
+    to_timeline: int | None,
     spool: str | None,
     no_replay: bool,
     dry_run: bool,
@@ -82,11 +86,12 @@ def restore(
                 "--in-place and --to-position are SQLite's; a cluster is restored whole, to a point in time."
             )
         where = _Cluster(database, stores, to, spool)
-        _restore_cluster(where, _goal(to_time, to_lsn, to_name, bool(asked)), backup, dry_run, yes, keyring, as_json)
+        goal = _goal(to_time, to_lsn, to_name, to_timeline, bool(asked))
+        _restore_cluster(where, goal, backup, dry_run, yes, keyring, as_json)
         return
-    if to_lsn is not None or to_name is not None or spool is not None:
+    if any(wanted is not None for wanted in (to_lsn, to_name, to_timeline, spool)):
         raise click.UsageError(
-            "--to-lsn, --to-name and --spool are PostgreSQL's; for SQLite use --to-time or --to-position."
+            "--to-lsn, --to-name, --to-timeline and --spool are PostgreSQL's; for SQLite use --to-time or --to-position."
         )
     point: Point | None = None if asked else Newest()
     if to_time is not None:
@@ -118,17 +123,27 @@ class _Cluster(NamedTuple):
     spool: str | None
 
 
-def _goal(to_time: str | None, to_lsn: str | None, to_name: str | None, asked: bool) -> Goal | None:
+def _goal(
+    to_time: str | None, to_lsn: str | None, to_name: str | None, to_timeline: int | None, asked: bool
+) -> Goal | None:
+    from dataclasses import replace
+
     from backups.log.points import at_time
     from backups.postgres import recovery
 
     if to_time is not None:
-        return recovery.at_instant(at_time(to_time).instant)
-    if to_lsn is not None:
-        return recovery.at_lsn(to_lsn)
-    if to_name is not None:
-        return recovery.at_name(to_name)
-    return None if asked else recovery.NEWEST
+        goal = recovery.at_instant(at_time(to_time).instant)
+    elif to_lsn is not None:
+        goal = recovery.at_lsn(to_lsn)
+    elif to_name is not None:
+        goal = recovery.at_name(to_name)
+    elif asked and to_timeline is not None:
+        raise click.UsageError("--to-timeline says along which log to go, and --backup and --no-replay use none.")
+    elif asked:
+        return None
+    else:
+        goal = recovery.NEWEST
+    return replace(goal, timeline=to_timeline)
 
 
 def _restore_cluster(

@@ -22,6 +22,8 @@ def facts_of(entry: Entry) -> dict[str, Any]:
         "sequence": entry.sequence,
         "kind": entry.kind,
         "parent": entry.parent,
+        "native": manifest.native if manifest else None,
+        "why_whole": manifest.why_whole if manifest else "",
         "state": entry.state,
         "level": entry.level if entry.level >= 0 else None,
         "pinned": entry.pinned,

@@ -99,3 +99,20 @@ def test_a_chain_in_a_circle_or_out_of_step_is_refused() -> None:
     second = link(2, "abcd", {}, "b0")
     with pytest.raises(Damaged, match="b2 is not link 1 of it"):
         chain.manifests_of("b2", known(FULL, second))
+
+
+def native(number: int, parent: str) -> Manifest:
+    return msgspec.structs.replace(link(number, "xy", {0: "x", 1: "y"}, parent).manifest, native=True)
+
+
+def test_a_native_increment_is_an_image_of_its_own() -> None:
+    laid = {**known(FULL, CHANGED), "b2": native(2, "b1"), "b3": native(3, "b2")}
+    links = chain.manifests_of("b3", laid)
+    assert [[one.id for one in image] for image in chain.images_of(links)] == [["b0", "b1"], ["b2"], ["b3"]]
+    assert [[one.id for one in image] for image in chain.images_of(links[:2])] == [["b0", "b1"]]
+
+
+def test_units_laid_over_a_native_increment_are_refused() -> None:
+    laid = {**known(FULL, link(2, "ab", {0: "a"}, "b1")), "b1": native(1, "b0")}
+    with pytest.raises(Damaged, match="b2 has units laid over an increment of a server's"):
+        chain.manifests_of("b2", laid)

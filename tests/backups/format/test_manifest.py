@@ -68,3 +68,16 @@ def test_a_missing_field_is_named(field: str) -> None:
 def test_any_change_changes_the_fingerprint() -> None:
     content = manifests.encode(MANIFEST)
     assert manifests.fingerprint(content) != manifests.fingerprint(content.replace(b"7", b"8", 1))
+
+
+def test_a_native_increment_without_a_server_or_a_parent_contradicts_itself() -> None:
+    planted = manifests.signed(msgspec.structs.replace(MANIFEST, native=True), lambda _: "")
+    with pytest.raises(Damaged, match="an increment of a server's own, and has no parent, no server"):
+        manifests.decode(MANIFEST.id, manifests.encode(planted))
+
+
+def test_the_list_of_a_server_is_one_of_the_objects_of_its_backup() -> None:
+    listing = manifests.Pack(f"objects/{MANIFEST.id}/listing", 50, "l")
+    listed = msgspec.structs.replace(MANIFEST, listing=listing)
+    assert listed.objects == (*MANIFEST.objects, listing)
+    assert listed.stored_bytes == MANIFEST.stored_bytes + 50

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -65,6 +66,24 @@ class Clinic:
     @contextmanager
     def receiving(self, *, sync: bool = False, slot: str = "gymkhana_wal") -> Iterator[subprocess.Popen[bytes]]:
         """The receiver takes the log; it has been asked to end, and has, when the block ends."""
+        with self._received(subprocess.PIPE, sync=sync, slot=slot) as process:
+            databases.wait_until(lambda: self.streams(slot), "the receiver streams")
+            yield process
+
+    @contextmanager
+    def begun_receiving(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The receiver has been started, whether or not it can take anything; `said` is what it says."""
+        with (self.directory / "receiver.log").open("wb") as log, self._received(log) as process:
+            yield process
+
+    def said(self) -> str:
+        """Everything that the receiver of `begun_receiving` has said."""
+        return (self.directory / "receiver.log").read_text()
+
+    @contextmanager
+    def _received(
+        self, out: int | IO[bytes], *, sync: bool = False, slot: str = "gymkhana_wal"
+    ) -> Iterator[subprocess.Popen[bytes]]:
         command = [
             sys.executable, "-m", "backups.postgres.receive", "--database", self.server.url(), "--store", self.store.address,
             "--spool", str(self.spool), "--slot", slot, "--interval-ms", "50", "--demonstration",
@@ -72,9 +91,8 @@ class Clinic:
             *(["--host-secret", str(self.keyring.host_secret)] if self.keyring.recipients else []),
             *(["--sync"] if sync else []),
         ]  # fmt: skip
-        with subprocess.Popen(command, cwd=databases.ROOT, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(command, cwd=databases.ROOT, stderr=out) as process:
             try:
-                databases.wait_until(lambda: self.streams(slot), "the receiver streams")
                 yield process
             finally:
                 if process.poll() is None:
@@ -83,6 +101,14 @@ class Clinic:
                         process.wait(20)
                     except subprocess.TimeoutExpired:
                         process.kill()
+
+    def retained_bytes(self) -> int:
+        """How much log the server keeps for the receiver."""
+        with self.server.connect() as connection:
+            row = connection.execute(
+                "SELECT (pg_current_wal_lsn() - restart_lsn)::bigint FROM pg_replication_slots"
+            ).fetchone()
+        return int(row[0]) if row and row[0] else 0
 
     def streams(self, slot: str) -> bool:
         with self.server.connect() as connection:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from backups.postgres.binaries import VARIABLE
+from backups.postgres.restore import restore
 from tests.backups import databases
 from tests.backups.postgres.conftest import Clinic
 
@@ -40,8 +42,6 @@ def test_a_killed_receiver_is_followed_by_another_and_nothing_is_missing(newest:
         newest.write(5)
         newest.caught_up()
     newest.lose()
-    from backups.postgres.restore import restore
-
     restore(newest.store, newest.data, spool=newest.spool)
     newest.server.start()
     assert newest.numbers() == list(range(1, 16))
@@ -132,3 +132,56 @@ def test_commits_wait_for_a_synchronous_receiver_and_for_nobody_else(newest: Cli
         connection.execute("SET statement_timeout = '300ms'")
         connection.execute("SET synchronous_commit = local")
         connection.execute("INSERT INTO operations DEFAULT VALUES")
+
+
+def test_a_slot_without_a_bound_is_told_and_one_with_a_bound_is_not(newest: Clinic) -> None:
+    told = [_said_until(newest, "receiving")]
+    newest.server.stop()
+    newest.server.start(max_slot_wal_keep_size="-1")
+    told.append(_said_until(newest, "receiving"))
+    assert ["unbounded" in said for said in told] == [False, True]
+    assert "set max_slot_wal_keep_size" in told[1]
+
+
+def _said_until(clinic: Clinic, event: str) -> str:
+    with clinic.receiving() as process:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert f'"event":"{event}"' in said
+    return said
+
+
+def test_a_spool_that_is_full_is_told_once_and_nothing_is_missing_when_there_is_room_again(
+    newest: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says no to the real pg_receivewal half-way through a segment; the server keeps the log meanwhile."""
+    programs = newest.server.programs.directory
+    narrow = tmp_path / "bin"
+    narrow.mkdir()
+    for program in programs.iterdir():
+        (narrow / program.name).symlink_to(program)
+    room = narrow / "pg_receivewal"
+    room.unlink()
+    room.write_text(f"#!/bin/sh\ntrap '' XFSZ\nulimit -f 100\nexec {programs}/pg_receivewal \"$@\"\n", "ascii")
+    room.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(narrow))
+    newest.back_up()
+    with newest.begun_receiving() as process:
+        newest.write(3)
+        databases.wait_until(lambda: newest.retained_bytes() > 0, "the server keeps the log")
+        databases.wait_until(lambda: "spool-full" in newest.said(), "it is told")
+        newest.write(3)
+        assert process.poll() is None
+        room.unlink()
+        room.symlink_to(programs / "pg_receivewal")
+        databases.wait_until(lambda: newest.streams("gymkhana_wal"), "the receiver streams")
+        newest.caught_up()
+    said = newest.said()
+    assert said.count('"spool-full"') == 1
+    assert "so the server keeps the log itself: make room there" in said
+    newest.lose()
+    restore(newest.store, newest.data, spool=newest.spool)
+    newest.server.start()
+    assert newest.numbers() == [1, 2, 3, 4, 5, 6]

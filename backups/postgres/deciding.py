@@ -1,0 +1,92 @@
+"""Deciding the restore of a cluster: which backup leads to the goal, what that takes, and every step of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from backups import plan as plans
+from backups.clock import Clock, compact, parse
+from backups.errors import NothingToRestore
+from backups.format.chain import images_of
+from backups.format.manifest import Manifest
+from backups.keeping.catalogue import Catalogue, Entry
+from backups.plan import NoRestore, RestorePlan, Target
+from backups.postgres.engine import PostgresEngine
+from backups.postgres.recovery import Goal
+
+
+def decided(
+    catalogue: Catalogue,
+    target: Target,
+    goal: Goal | None,
+    known_bad: Mapping[str, str],
+    passed: Mapping[str, str] | None = None,
+) -> RestorePlan:
+    """The plan for that target and goal. Raises NothingToRestore.
+
+    `known_bad` are backups that turned out bad, and `passed` those that are good and were found not to lead there.
+    """
+    entries = [entry for entry in catalogue.entries if _fits(entry)]
+    late = {entry.id: why for entry in entries if (why := _too_late(entry, goal))} | dict(passed or {})
+    decision = plans.decide(entries, target, {**late, **known_bad})
+    if isinstance(decision, NoRestore):
+        raise NothingToRestore(decision.why)
+    refused = tuple(one for one in decision.refused if one.id not in late or one.id in known_bad)
+    replay = "the state of the backup itself" if goal is None else str(goal)
+    below = len(decision.chain) - 1
+    source = f"{decision.backup} and the {below} it builds on" if below else decision.backup
+    native = sum(entry.manifest.native for entry in entries if entry.manifest and entry.id in decision.chain)
+    laid = f", {native} increments laid over a whole one by pg_combinebackup" if native else ""
+    steps = (
+        f"fetch {decision.fetch_bytes} bytes of {source} and unpack them at {decision.build}{laid}",
+        f"recover {replay} on a server of its own, promote it, look at it, and shut it down",
+        f"make sure that no server runs on {target.path}",
+        *((f"keep {target.path} as evidence in {target.evidence}",) if target.path.exists() else ()),
+        f"put the build in place of {target.path}; starting the server is yours",
+    )
+    return replace(decision, refused=refused, steps=steps)
+
+
+def room_bytes(links: Sequence[Manifest]) -> int:
+    """What a build needs at most: the cluster, and beside it the tape or the parts that it is put together from."""
+    last = links[-1]
+    if last.native:
+        return last.size_bytes + sum(image[-1].image_bytes for image in images_of(links))
+    return last.size_bytes if len(links) == 1 else 2 * last.size_bytes
+
+
+def _fits(entry: Entry) -> bool:
+    return entry.manifest is None or entry.manifest.engine == PostgresEngine.kind
+
+
+def _too_late(entry: Entry, goal: Goal | None) -> str:
+    """Why that backup does not lead to the goal, empty when it may."""
+    manifest = entry.manifest
+    if goal is None or manifest is None or manifest.server is None:
+        return ""
+    if goal.timeline is not None and manifest.server.timeline > goal.timeline:
+        return (
+            f"It was made on timeline {manifest.server.timeline}, which began after timeline {goal.timeline} was left."
+        )
+    if goal.setting == "recovery_target_time" and parse(manifest.taken) > datetime.fromisoformat(goal.value):
+        return f"It was taken at {manifest.taken}, after {goal.value}."
+    if goal.setting == "recovery_target_lsn" and _number(manifest.server.point_lsn) > _number(goal.value):
+        return f"It ends at {manifest.server.point_lsn}, after {goal.value}."
+    return ""
+
+
+def _number(lsn: str) -> int:
+    high, _, low = lsn.partition("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def target_of(data: Path, backup: str | None, clock: Clock) -> Target:
+    """What is wanted at that data directory, with a place for the evidence that nobody has yet."""
+    stamp = compact(clock.now())
+    evidence, number = data.with_name(f"{data.name}.evidence-{stamp}"), 2
+    while evidence.exists():
+        evidence, number = data.with_name(f"{data.name}.evidence-{stamp}.{number}"), number + 1
+    return Target(path=data, existing=(data,) if data.exists() else (), backup=backup, evidence=evidence)

@@ -166,7 +166,8 @@ def _connect_arguments(limits: Limits, *, writer: bool) -> dict[str, Any]:
         "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         "application_name": f"gymkhana-{'writer' if writer else 'reader'}",
         "connect_timeout": CONNECT_TIMEOUT_S,
-        "prepare_threshold": 1,
+        # What is prepared is prepared by `libpq.py`; psycopg would throw all of it away with what it had prepared itself.
+        "prepare_threshold": None,
         # A server that vanished without a word is noticed after this long, and not after the kernel's two hours.
         "keepalives_idle": 5,
         "keepalives_interval": 2,

@@ -185,6 +185,7 @@ class PostgresReads:
         self._long.dispose()
         while not self._kept.empty():
             if (connection := self._kept.get_nowait()) is not None:
+                connection.reader.close()
                 await connection.connection.close()
         await self._short.dispose()
 
@@ -229,10 +230,11 @@ class _Kept:
     """A connection that is kept, and what reads on it."""
 
     connection: AsyncConnection
-    reader: Reader
+    reader: AsyncDriverReader
 
     async def let_go(self) -> None:
         """It is closed, whatever state it is in."""
+        self.reader.close()
         with contextlib.suppress(SQLAlchemyError):
             await self.connection.invalidate()
             await self.connection.close()

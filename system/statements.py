@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import Dialect, orm
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, MultipleResultsFound, NoResultFound
 from sqlalchemy.sql import ClauseElement, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.util import await_only
+
+from system import libpq
 
 T = TypeVar("T")
 
@@ -60,15 +63,18 @@ class Compiled:
 
     def describe(self, description: Sequence[Any], dialect: Dialect) -> None:
         """Learns from a first result what the columns are called and how their values become Python's."""
-        self.keys = tuple(column[0] for column in description)
-        kind: Any = namedtuple("Row", self.keys, rename=True)  # type: ignore[misc]  # its fields are the statement's
-        self.row = kind._make
+        self.name(tuple(column[0] for column in description))
         if len(self.columns) == len(self.keys):
             found = tuple(
                 column.type.dialect_impl(dialect).result_processor(dialect, told[1])
                 for column, told in zip(self.columns, description, strict=True)
             )
             self.processors = found if any(found) else None
+
+    def name(self, keys: tuple[str, ...]) -> None:
+        """The columns are called that."""
+        kind: Any = namedtuple("Row", keys, rename=True)  # type: ignore[misc]  # its fields are the statement's
+        self.keys, self.row = keys, kind._make
 
 
 class Results(Generic[T]):
@@ -162,6 +168,9 @@ class Statements:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self._error: type[Exception] = dialect.loaded_dbapi.Error
+        self._libpq = dialect.driver in ("psycopg", "psycopg_async")
+        # libpq wants its parameters numbered; what executes many at once is psycopg's own, and wants them named.
+        self._numbered: Dialect = PGDialect_psycopg(paramstyle="numeric_dollar") if self._libpq else dialect  # type: ignore[no-untyped-call]
         self._kept: dict[tuple[Any, ...], tuple[Any, Compiled | None]] = {}
 
     def find(self, statement: Any, parameters: Parameters, *, many: bool = False) -> Compiled | None:
@@ -179,6 +188,8 @@ class Statements:
         """The result on the driver's connection `raw`. Raises DBAPIError, as SQLAlchemy would."""
         arguments = [compiled.arguments(one) for one in given] if many else compiled.arguments(given)
         try:
+            if self._libpq and not many:
+                return self._told_by_libpq(compiled, libpq.run(raw, compiled.sql, arguments))
             cursor = raw.cursor()
             if many:
                 cursor.executemany(compiled.sql, arguments)
@@ -188,14 +199,22 @@ class Statements:
         except self._error as error:
             raise self.told(error, compiled.sql, raw) from error
 
-    async def run_async(self, raw: Any, compiled: Compiled, given: Parameters) -> Rows:
+    async def run_async(self, line: libpq.Line, raw: Any, compiled: Compiled, given: Parameters) -> Rows:
         """The same on an asynchronous connection."""
         try:
-            cursor = raw.cursor()
-            await cursor.execute(compiled.sql, compiled.arguments(given))
-            return self._rows(compiled, cursor, [] if cursor.description is None else await cursor.fetchall())
+            return self._told_by_libpq(compiled, await line.run(compiled.sql, compiled.arguments(given)))
         except self._error as error:
             raise self.told(error, compiled.sql, raw) from error
+
+    def command(self, raw: Any, sql: str) -> None:
+        """A statement without parameters or result. Raises DBAPIError."""
+        try:
+            if self._libpq:
+                libpq.command(raw, sql)
+            else:
+                raw.execute(sql)
+        except self._error as error:
+            raise self.told(error, sql, raw) from error
 
     def told(self, error: Exception, sql: str, raw: Any) -> BaseException:
         """The driver's error as SQLAlchemy's."""
@@ -210,7 +229,7 @@ class Statements:
         more: dict[str, Any] = (
             {"column_keys": names, "for_executemany": many} if getattr(statement, "is_dml", False) else {}
         )
-        built = statement.compile(dialect=self.dialect, **more)
+        built = statement.compile(dialect=self.dialect if many else self._numbered, **more)
         if not isinstance(built, SQLCompiler) or built.post_compile_params or built.literal_execute_params:
             return None
         constants = {name: value for name, value in built.params.items() if name not in names}
@@ -226,6 +245,12 @@ class Statements:
             binds=tuple(built._bind_processors.items()),  # type: ignore[arg-type]  # each takes one value
             columns=tuple(_columns(statement)),
         )
+
+    def _told_by_libpq(self, compiled: Compiled, fetched: libpq.Fetched) -> Rows:
+        rows, names, changed = fetched
+        if compiled.row is None and names:
+            compiled.name(names)
+        return Rows(compiled, rows, changed)
 
     def _rows(self, compiled: Compiled, cursor: Any, fetched: list[Any]) -> Rows:
         if compiled.row is None and cursor.description is not None:
@@ -282,9 +307,18 @@ class DriverReader:
 class AsyncDriverReader(DriverReader):
     """The same on an asynchronous connection, for a function that was spawned to wait for it (`greenlet_spawn`)."""
 
+    def __init__(self, raw: Any, statements: Statements) -> None:
+        super().__init__(raw, statements)
+        self._line = libpq.Line(raw)
+
+    def close(self) -> None:
+        """Listens no more; to be called before the connection is closed."""
+        self._line.close()
+
     def execute(self, statement: Executable, parameters: Parameters | None = None, /) -> Any:
         given = parameters or {}
-        return await_only(self._statements.run_async(self._raw, self._prebuilt(statement, given), given))
+        compiled = self._prebuilt(statement, given)
+        return await_only(self._statements.run_async(self._line, self._raw, compiled, given))
 
 
 class Session(orm.Session):
@@ -325,12 +359,10 @@ class Session(orm.Session):
         """A statement without parameters or result, on the driver's connection. Raises DBAPIError."""
         raw, statements = self._driver()
         try:
-            raw.execute(sql)
-        except statements.dialect.loaded_dbapi.Error as error:
-            told = statements.told(error, sql, raw)
-            assert isinstance(told, DBAPIError)
-            self._distrust(told)
-            raise told from error
+            statements.command(raw, sql)
+        except DBAPIError as error:
+            self._distrust(error)
+            raise
 
     def commit(self) -> None:
         self._raw = None

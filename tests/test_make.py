@@ -71,6 +71,7 @@ def test_make_knows_what_each_target_would_do(target: str, place: Path) -> None:
         (["report", "RUN=r"], "gymkhana report r"),
         (["bench-backups"], "python -m tests.bench.backups.side_by_side"),
         (["bench-backups", "SIZE_MB=9"], "python -m tests.bench.backups.side_by_side --size-mb 9"),
+        (["bench-backups", "DB=postgres", "ROUNDS=2"], "python -m tests.bench.backups.postgres.side_by_side --rounds 2"),
     ],
 )  # fmt: skip
 def test_variables_are_passed_on_and_what_is_empty_is_left_out(words: list[str], command: str, place: Path) -> None:

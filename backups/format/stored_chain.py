@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from backups.errors import Damaged
 from backups.format import chain, chunks, packs, units
@@ -59,15 +61,27 @@ class StoredChain:
 
         In the order in which they are stored. Raises Damaged, naming pack and unit, for one that is not what was backed up.
         """
-        unit_bytes = self.table.manifest.unit_bytes
-        for number, (link, sealer) in enumerate(zip(self.table.links, self.sealers, strict=True)):
-            needed = self.chunks_of(number, wanted)
-            for chunk, content in packs.read_chunks(self.store, link.manifest, link.index, sealer, needed):
-                live = [one for one in self.table.live(number, chunk) if wanted is None or wanted[one[1]]]
-                self._require(link, chunk, content, live)
-                view = memoryview(content)
-                for slot, unit, count in _runs(live):
-                    yield unit, view[slot * unit_bytes : (slot + count) * unit_bytes]
+        for number in range(len(self.table.links)):
+            yield from self._runs_of(number, wanted)
+
+    def in_order(self) -> Iterator[memoryview]:
+        """The image from its beginning to its end, a run after the other. Raises Damaged as `runs` does.
+
+        Every link is read at once, each in its own order, which is that of the image.
+        """
+        links = (self._runs_of(number, None) for number in range(len(self.table.links)))
+        for _, content in heapq.merge(*links, key=itemgetter(0)):
+            yield content
+
+    def _runs_of(self, number: int, wanted: bytes | bytearray | None) -> Iterator[tuple[int, memoryview]]:
+        unit_bytes, link = self.table.manifest.unit_bytes, self.table.links[number]
+        needed = self.chunks_of(number, wanted)
+        for chunk, content in packs.read_chunks(self.store, link.manifest, link.index, self.sealers[number], needed):
+            live = [one for one in self.table.live(number, chunk) if wanted is None or wanted[one[1]]]
+            self._require(link, chunk, content, live)
+            view = memoryview(content)
+            for slot, unit, count in _runs(live):
+                yield unit, view[slot * unit_bytes : (slot + count) * unit_bytes]
 
     def _require(self, link: Link, chunk: int, content: bytes, live: list[tuple[int, int]]) -> None:
         unit_bytes, hashes = self.table.manifest.unit_bytes, self.table.hashes

@@ -51,11 +51,9 @@ def decided(
 
 
 def room_bytes(links: Sequence[Manifest]) -> int:
-    """What a build needs at most: the cluster, and beside it the tape or the parts that it is put together from."""
+    """What a build needs at most: the cluster, and beside it the parts that it is put together from, if there are any."""
     last = links[-1]
-    if last.native:
-        return last.size_bytes + sum(image[-1].image_bytes for image in images_of(links))
-    return last.size_bytes if len(links) == 1 else 2 * last.size_bytes
+    return last.size_bytes + (sum(image[-1].image_bytes for image in images_of(links)) if last.native else 0)
 
 
 def _fits(entry: Entry) -> bool:

@@ -1,7 +1,8 @@
 """A server of our own on a data directory, to recover it, look at it, and end again.
 
 Nobody else can reach it: it listens on a socket in a private directory and on no port, trusts whoever gets there, archives
-nothing, and is nobody's standby. What the cluster itself is configured to do stays as it is written.
+nothing, and is nobody's standby. It syncs nothing either: a build that does not survive the machine is made again, and who
+keeps it syncs it once, when it is whole. What the cluster itself is configured to do stays as it is written.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def recovered(
     """The cluster in `data`, unpacked from a base backup, brought to the goal, for as long as the block runs.
 
     With `pause` it can be read there and is not to be used again; with `promote` it is a primary on a timeline of its own,
-    and shut down and durable after the block. `log` is a directory with more of the log than the backup holds itself.
+    and shut down after the block, though not synced. `log` is a directory with more of the log than the backup holds itself.
     Raises NothingToRestore when the goal is not in the log, and Damaged when the cluster cannot be recovered.
     """
     sockets = Path(tempfile.mkdtemp(prefix="gymkhana-recovery-"))
@@ -164,7 +165,7 @@ def _command(data: Path, programs: Binaries, sockets: Path, goal: Goal, then: Th
         "log_destination": "stderr",
         "log_min_messages": "log",
         "autovacuum": "off",
-        "recovery_init_sync_method": "syncfs",
+        "fsync": "off",
         "restore_command": f"cp {shlex.quote(str(log))}/%f %p" if log else "false",
         "recovery_target_timeline": str(goal.timeline or "latest") if log else "current",
         "recovery_target_action": then,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from backups import build, disk, lock
+from backups import disk, lock
 from backups import plan as plans
 from backups.clock import SYSTEM, Clock, rfc3339
 from backups.errors import Damaged, InUse, NothingToRestore, UsageError
@@ -182,18 +182,7 @@ class _Work:
         return states[-1]
 
     def _unpack(self, chain: StoredChain, into: Path) -> ServerState:
-        manifest = chain.table.manifest
-        if len(chain.table.links) == 1:  # Its units come in their order, so nothing lies on the disk in between.
-            tape.unpack(_told(chain, manifest, self.progress), into)
-            return state_in(into)
-        image = self.parts / "tape"
-        self.parts.mkdir(mode=0o700, exist_ok=True)
-        try:
-            build.write(chain, image, self.progress)
-            with image.open("rb", buffering=0) as source:
-                tape.unpack(iter(lambda: source.read(tape.BLOCK_BYTES), b""), into)
-        finally:
-            image.unlink(missing_ok=True)
+        tape.unpack(_told(chain, chain.table.manifest, self.progress), into, to_stay=True)
         return state_in(into)
 
     def _fetch(self, state: ServerState) -> int:
@@ -206,13 +195,14 @@ class _Work:
             partly = path.name.endswith(_PARTIAL)
             if not path.is_file() or not (SEGMENT.fullmatch(name) or HISTORY.fullmatch(name)):
                 continue
-            if name >= state.begin_segment and not (partly and name in names and self._whole(name)):
+            if name >= state.begin_segment and not (
+                partly and name in names and _written_bytes(self.log / name) >= _written_bytes(path)
+            ):
                 shutil.copyfile(path, self.log / name)
+                if partly:  # A receiver that was killed while it made room for the segment has left it short.
+                    os.truncate(self.log / name, state.segment_bytes)
                 names.add(name)
         return sum(1 for name in names if SEGMENT.fullmatch(name))
-
-    def _whole(self, name: str) -> bool:
-        return False if self.spool is None else any(path.name == name for path in self.spool.rglob(name))
 
     def _recover(
         self, plan: RestorePlan, manifest: Manifest, state: ServerState, segments: int
@@ -227,6 +217,7 @@ class _Work:
                 position = self._look(found, manifest)
                 replayed = _replayed(found, segments) if self.goal is not None else None
                 running.close()
+                disk.sync_filesystem(plan.build)
         return replayed, position
 
     def _look(self, found: Recovered, manifest: Manifest) -> int | None:
@@ -257,9 +248,14 @@ class _Work:
             clear()
 
 
+def _written_bytes(segment: Path) -> int:
+    """How far anything is written in it: what is not written yet is zeros."""
+    return len(segment.read_bytes().rstrip(b"\0"))
+
+
 def _told(chain: StoredChain, manifest: Manifest, progress: Progress) -> Iterator[memoryview]:
     done_bytes = 0
-    for _, content in chain.runs():
+    for content in chain.in_order():
         yield content
         done_bytes += len(content)
         progress(done_bytes, manifest.image_bytes, "build")

@@ -10,9 +10,11 @@ server writes it, with GNU's base-256 sizes.
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tarfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -27,6 +29,7 @@ _COPY_BYTES: Final = 1 << 20
 _INCREMENT: Final = "INCREMENTAL."
 _HEAD: Final = struct.Struct("<III")
 """Of a file that is an increment: a mark, how many blocks are in it, and how many the whole file has."""
+_LARGE_BYTES: Final = 1 << 20
 assert BLOCK_BYTES % UNIT_BYTES == 0
 assert UNIT_BYTES % _RECORD == 0
 
@@ -139,12 +142,20 @@ def pack(data: Path) -> Iterator[bytes]:
     return blocks(members())
 
 
-def unpack(pieces: Iterator[bytes | memoryview], into: Path) -> None:
-    """The files on the tape, below the empty directory `into`. Not synced yet. Raises Damaged for what is no such tape."""
+def unpack(pieces: Iterator[bytes | memoryview], into: Path, *, to_stay: bool = False) -> None:
+    """The files on the tape, below the empty directory `into`. Raises Damaged for what is no such tape.
+
+    Large files that are to stay are synced while the next ones are unpacked: who keeps them all has to sync the rest in the
+    end, and finds little left to do.
+    """
     into.mkdir(mode=0o700, parents=True, exist_ok=True)
     into.chmod(0o700)
+    synced: list[Future[None]] = []
     try:
-        with tarfile.open(fileobj=_Stream(pieces), mode="r|", bufsize=_COPY_BYTES) as tape:
+        with (
+            ThreadPoolExecutor(1, "sync") as syncing,
+            tarfile.open(fileobj=_Stream(pieces), mode="r|", bufsize=_COPY_BYTES) as tape,
+        ):
             tape.copybufsize = _COPY_BYTES  # type: ignore[attr-defined]  # its constructor takes it, and `open` does not
             for info in tape:
                 _require_inside(info)
@@ -153,8 +164,17 @@ def unpack(pieces: Iterator[bytes | memoryview], into: Path) -> None:
                     (into / info.name).chmod(0o700)
                 elif info.isfile():
                     (into / info.name).chmod(0o600)
+                    if to_stay and info.size >= _LARGE_BYTES:
+                        synced.append(syncing.submit(_sync, into / info.name))
     except tarfile.TarError as error:
         raise Damaged(f"What it holds is not a base backup: {error}.") from error
+    for one in synced:
+        one.result()  # A disk tells of what it could not write only once, so it is listened to here.
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _require_inside(info: tarfile.TarInfo) -> None:

@@ -32,6 +32,14 @@ def test_other_failures_say_what_and_where() -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/y/x")
 
 
+def test_a_filesystem_is_synced_by_any_of_its_files_and_one_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    disk.sync_filesystem(tmp_path)
+    disk.sync_filesystem(tmp_path / "file")
+    with pytest.raises(FileNotFoundError):
+        disk.sync_filesystem(tmp_path / "nothing")
+
+
 def test_room_is_asked_of_the_nearest_directory_that_exists(tmp_path: Path) -> None:
     assert disk.free_bytes(tmp_path / "not" / "yet") > 0
     disk.require_room(tmp_path, 10, "it", lambda _: 10)

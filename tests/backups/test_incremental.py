@@ -44,6 +44,17 @@ def test_every_link_gives_its_own_state_back(engine: SqliteEngine, chain: Chain)
         assert verify(chain.store, link.id).ok
 
 
+def test_a_chain_is_read_in_the_order_of_its_image_as_well(chain: Chain) -> None:
+    """Units of all three links take turns in it, and each comes where it belongs."""
+    stored = open_chain(chain.store, catalogue.read(chain.store), chain.links[-1].id, Keyring.plain())
+    image = bytearray(chain.links[-1].size_bytes)
+    for unit, content in stored.runs():
+        begin = unit * chain.links[-1].unit_bytes
+        image[begin : begin + len(content)] = content
+    assert [unit for unit, _ in stored.runs()] != sorted(unit for unit, _ in stored.runs())
+    assert b"".join(stored.in_order()) == bytes(image)
+
+
 def test_the_same_content_has_the_same_root(engine: SqliteEngine, chain: Chain) -> None:
     again = run_backup(engine, str(chain.database), chain.store, demonstration=True)
     once_more = run_backup(engine, str(chain.database), chain.store, kind="full", demonstration=True)

@@ -76,6 +76,26 @@ def test_a_restarted_server_is_received_from_again(newest: Clinic) -> None:
         assert process.poll() is None
 
 
+def test_a_segment_that_a_killed_receiver_left_half_made_is_gone_on_with(clinic: Clinic) -> None:
+    """pg_receivewal makes room for a segment before it writes there, and refuses what it finds half made."""
+    with clinic.server.connect() as connection:
+        row = connection.execute(
+            "SELECT system_identifier::text, pg_walfile_name(pg_current_wal_lsn()) FROM pg_control_system()"
+        ).fetchone()
+    assert row is not None
+    place = clinic.spool / row[0] / row[1][:8]
+    place.mkdir(parents=True)
+    (place / f"{row[1]}.partial").write_bytes(bytes(2 << 20))
+    with clinic.receiving():
+        clinic.back_up()
+        last = clinic.write(3)
+        clinic.caught_up()
+    clinic.lose()
+    restore(clinic.store, clinic.data, spool=clinic.spool)
+    clinic.server.start()
+    assert clinic.numbers() == list(range(1, last + 1))
+
+
 def test_a_slot_that_is_in_use_is_told(newest: Clinic) -> None:
     with newest.receiving():
         done = run(newest)

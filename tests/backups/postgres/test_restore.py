@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 import time
@@ -11,10 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from backups.errors import InUse, KeyMissing, NothingToRestore, UsageError
+from backups import disk
+from backups.errors import InUse, KeyMissing, NothingToRestore, StoreError, UsageError
 from backups.format.manifest import name_of
 from backups.keys.keyring import Keyring, generate
 from backups.postgres import restore as restoring
+from backups.postgres import tape
 from backups.postgres.binaries import Binaries, NoPostgres
 from backups.postgres.recovery import NEWEST, at_instant, at_lsn, at_name
 from backups.postgres.restore import data_directory, plan_restore, restore
@@ -62,6 +65,38 @@ def test_the_store_alone_is_enough_for_what_was_shipped(clinic: Clinic) -> None:
     shutil.rmtree(clinic.spool)
     brought_back(clinic)
     assert clinic.numbers() == list(range(1, last + 2))
+
+
+def test_a_segment_that_the_spool_holds_less_of_than_the_store_is_taken_from_the_store(newest: Clinic) -> None:
+    """A receiver that is killed while it makes room for a segment leaves it shorter than one, and nothing in it."""
+    with newest.receiving():
+        newest.back_up()
+        last = newest.write(10)
+        databases.wait_until(lambda: _received(newest, last), "the log is in the spool")
+        pieces = len(newest.store.list("wal/"))
+        newest.write(1)
+        databases.wait_until(lambda: len(newest.store.list("wal/")) > pieces, "another piece is in the store")
+        time.sleep(0.3)
+        newest.lose()
+    (partial,) = newest.spool.rglob("*.partial")
+    partial.write_bytes(bytes(2 << 20))
+    brought_back(newest, spool=newest.spool)
+    assert newest.numbers() == list(range(1, last + 2))
+
+
+def test_a_segment_that_the_spool_has_only_begun_is_filled_up(newest: Clinic) -> None:
+    with newest.receiving():
+        newest.back_up()
+        last = newest.write(3)
+        newest.caught_up()
+        newest.lose()
+    for one in newest.spool.rglob("*.partial"):
+        one.unlink()
+    whole = max(one.name for one in newest.spool.rglob("0*") if one.is_file() and len(one.name) == 24)
+    (place,) = newest.spool.rglob(whole)
+    place.with_name(f"{whole[:16]}{int(whole[16:], 16) + 1:08X}.partial").write_bytes(bytes(2 << 20))
+    brought_back(newest, spool=newest.spool)
+    assert newest.numbers() == list(range(1, last + 1))
 
 
 def test_nothing_acknowledged_is_lost_when_commits_wait_for_the_log(newest: Clinic) -> None:
@@ -138,6 +173,45 @@ def test_the_backup_alone_comes_to_exactly_what_was_measured(clinic: Clinic) -> 
     assert (clinic.numbers(), done.position, done.replayed) == (list(range(1, 8)), 7, None)
     assert done.evidence is not None
     assert (done.evidence / "PG_VERSION").exists()
+
+
+def test_what_cannot_be_synced_does_not_take_the_place_of_the_old_cluster(
+    newest: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is synced while it is recovered, so all of it is before the exchange, with no server on it any more."""
+    newest.write(2)
+    newest.back_up()
+    newest.server.stop()
+    synced: list[Path] = []
+
+    def refuse(path: Path) -> None:
+        assert (path / "PG_VERSION").exists()
+        assert not (path / "postmaster.pid").exists()
+        synced.append(path)
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "sync_filesystem", refuse)
+        with pytest.raises(StoreError, match="Input/output error"):
+            restore(newest.store, newest.data)
+    assert len(synced) == 1
+    assert not synced[0].exists()
+    newest.server.start()
+    assert newest.numbers() == [1, 2]
+
+
+def test_a_large_file_that_cannot_be_synced_while_it_is_unpacked_ends_the_restore(
+    newest: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest.back_up()
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(tape, "_sync", refuse)
+    with pytest.raises(StoreError, match="Input/output error"):
+        restore(newest.store, newest.directory / "elsewhere")
+    assert not (newest.directory / "elsewhere").exists()
 
 
 def test_a_damaged_backup_is_refused_for_an_older_one(newest: Clinic) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.backups.goals import ROWS, Round, judged, regime, summary
+from tests.bench.backups.goals import ROWS, regime
+from tests.bench.backups.rounds import Round, exit_code, judged, summary
 
 GOOD: Round = {
     "tired disk MB/s": 250.0,
@@ -26,14 +27,15 @@ GOOD: Round = {
 
 
 def met(found: Round) -> dict[str, bool]:
-    return {row.name: row.met for row in judged([found])[0] if row.goal}
+    return {row.name: row.met for row in judged(ROWS, [found])[0] if row.goal}
 
 
 def test_a_good_round_meets_every_goal() -> None:
-    rows, missing = judged([GOOD] * 5)
+    rows, missing = judged(ROWS, [GOOD] * 5)
     assert met(GOOD) == dict.fromkeys(met(GOOD), True)
     assert (len(rows), missing) == (len(ROWS), [])
     assert summary(rows, missing) == "10 goals met, 0 missed, 0 figures not measured"
+    assert exit_code(rows, missing) == 0
 
 
 @pytest.mark.parametrize(
@@ -53,22 +55,24 @@ def test_a_good_round_meets_every_goal() -> None:
 )
 def test_every_goal_can_be_missed(name: str, value: float, missed: str) -> None:
     assert [row for row, held in met(GOOD | {name: value}).items() if not held] == [missed]
+    assert exit_code(*judged(ROWS, [GOOD | {name: value}])) == 1
 
 
 def test_what_one_round_did_not_measure_is_not_called_met() -> None:
     short = {name: value for name, value in GOOD.items() if name != "repair"}
-    rows, missing = judged([GOOD, short])
+    rows, missing = judged(ROWS, [GOOD, short])
     assert missing == ["delta restore of 100 damaged pages"]
     assert summary(rows, missing) == (
         "9 goals met, 0 missed, 1 figures not measured: delta restore of 100 damaged pages"
     )
+    assert exit_code(rows, missing) == 3
 
 
 def test_ratios_are_made_within_a_round() -> None:
     """Each round is a tie, whatever the disk did between them; medians taken apart would have said 2."""
     (tie,) = [
         row
-        for row in judged([GOOD | {"cp": s, "full": s} for s in (1.0, 2.0, 4.0)])[0]
+        for row in judged(ROWS, [GOOD | {"cp": s, "full": s} for s in (1.0, 2.0, 4.0)])[0]
         if row.name == "full backup to cp"
     ]
     assert tie.samples == (1.0, 1.0, 1.0)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench.backups import anchors, events, machine, side_by_side
-from tests.bench.backups.goals import judged
+from tests.bench.backups.goals import ROWS
+from tests.bench.backups.rounds import judged, turns
 from tests.bench.backups.writer import PER_SECOND, Writes, percentile, writing
 
 
@@ -57,7 +58,7 @@ def test_every_anchor_makes_a_whole_copy(copy: anchors.Copy, database: Path, tmp
 
 
 def test_the_methods_take_turns() -> None:
-    order = ["".join(side_by_side.turns(["a", "b", "c"], number)) for number in range(4)]
+    order = ["".join(turns(["a", "b", "c"], number)) for number in range(4)]
     assert order == ["abc", "bca", "cab", "abc"]
 
 
@@ -93,7 +94,7 @@ def test_a_stall_is_felt_by_every_write_that_was_due_in_it(database: Path, tmp_p
 def test_a_round_measures_everything_and_leaves_nothing(tmp_path: Path) -> None:
     terms = side_by_side.Terms(2, 1, tiring_bytes=0, writer_seconds=0.5, bench=tmp_path)
     said: list[str] = []
-    rows, missing = judged(side_by_side.measure(terms, said.append))
+    rows, missing = judged(ROWS, side_by_side.measure(terms, said.append))
     assert missing == []
     assert all(sample > 0 for row in rows for sample in row.samples)
     assert [path.name for path in (tmp_path / "backups").iterdir()] == ["events-1-2mb.db"]

@@ -1,0 +1,79 @@
+"""What a round of a benchmark found, and how rows and goals are made of rounds. Pure: rounds in, rows out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tests.bench.figures import Row, at_least, at_most
+
+Method = TypeVar("Method")
+Round = dict[str, float]
+"""Seconds and bytes by name, those of one round; what could not be measured is not there."""
+
+Value = Callable[[Round], float]
+Wanted = tuple[str, Value, Callable[[Sequence[float]], Row]]
+"""A row to be: its name, what of a round it is made of, and how it is held against a goal."""
+
+
+def of(name: str) -> Value:
+    return lambda found: found[name]
+
+
+def ratio(one: str, other: str, scale: float = 1.0) -> Value:
+    """Of one round, so that both were measured within the same minute."""
+    return lambda found: scale * found[one] / found[other]
+
+
+def wanted(name: str, value: Value, unit: str, make: Callable[[str, Sequence[float], str], Row]) -> Wanted:
+    return name, value, lambda samples: make(name, samples, unit)
+
+
+def under(goal: float) -> Callable[[str, Sequence[float], str], Row]:
+    return lambda name, samples, unit: at_most(name, samples, unit, goal)
+
+
+def over(goal: float) -> Callable[[str, Sequence[float], str], Row]:
+    return lambda name, samples, unit: at_least(name, samples, unit, goal)
+
+
+def judged(wanted_rows: Sequence[Wanted], rounds: Sequence[Round]) -> tuple[list[Row], list[str]]:
+    """A row for everything that every round measured, and the names of the rest."""
+    rows, missing = [], []
+    for name, value, row in wanted_rows:
+        try:
+            rows.append(row([value(found) for found in rounds]))
+        except KeyError:
+            missing.append(name)
+    return rows, missing
+
+
+def summary(rows: Sequence[Row], missing: Sequence[str]) -> str:
+    """One line: how many goals were met, missed, or not tried."""
+    held = [row for row in rows if row.goal]
+    met = sum(row.met for row in held)
+    line = f"{met} goals met, {len(held) - met} missed, {len(missing)} figures not measured"
+    return f"{line}: {', '.join(missing)}" if missing else line
+
+
+def exit_code(rows: Sequence[Row], missing: Sequence[str]) -> int:
+    """0 when every goal was tried and met, 1 when one was missed, 3 when one could not be tried."""
+    if not all(row.met for row in rows):
+        return 1
+    return 3 if missing else 0
+
+
+def turns(methods: Sequence[Method], number: int) -> list[Method]:
+    """The methods in the order of that round."""
+    first = number % len(methods)
+    return [*methods[first:], *methods[:first]]
+
+
+@contextmanager
+def timed(found: Round, name: str) -> Iterator[None]:
+    """Seconds of the block, unless it fails."""
+    began = time.perf_counter()
+    yield
+    found[name] = time.perf_counter() - began

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backups.engine import Engine
 from backups.errors import StoreUnusable, UsageError
+from backups.pgbackrest import SCHEME as PGBACKREST
 from backups.sqlite.engine import SqliteEngine
 from backups.stores.directory import DirectoryStore
 from backups.stores.store import Store
@@ -52,6 +53,11 @@ def store_at(address: str, *, make: bool = False) -> Store:
     `az://container/prefix`, `sftp://user@host:port/path?key=FILE&known_hosts=FILE`. Credentials are the environment's
     (AWS_ACCESS_KEY_ID and its like), never a part of the address.
     """
+    if address.startswith(PGBACKREST):
+        raise StoreUnusable(
+            f"{address} is a repository of pgBackRest, which only backup run, list, verify, restore and status work with: "
+            "its log, its keys and what it keeps are its own configuration's."
+        )
     scheme = address.partition("://")[0]
     if "://" not in address:
         return DirectoryStore(Path(address), make=make)

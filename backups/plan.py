@@ -66,7 +66,8 @@ class RestorePlan:
     evidence: Path
     fetch_bytes: int
     build_bytes: int
-    rows: int
+    rows: int | None
+    """None when the backup does not tell."""
     position: int | None
     cost: Cost
     refused: tuple[Refused, ...]
@@ -97,7 +98,7 @@ def decide(entries: Sequence[Entry], target: Target, known_bad: Mapping[str, str
         if entry.manifest is not None and not why:
             return _plan(entry.manifest, entries, target, tuple(refused))
         refused.append(Refused(entry.id, why))
-    return NoRestore(_why_not(target, refused), tuple(refused))
+    return NoRestore(why_not(target.backup, refused), tuple(refused))
 
 
 def with_replay(plan: RestorePlan, replay: ReplayPlan) -> RestorePlan:
@@ -118,13 +119,12 @@ def needing(backup: str | None, plan: RestorePlan) -> tuple[str, ...]:
     return plan.chain[plan.chain.index(backup) :] if backup in plan.chain else ()
 
 
-def _why_not(target: Target, refused: list[Refused]) -> str:
-    if target.backup and refused:
-        return (
-            f"Backup {target.backup} cannot be used: {refused[0].why} Leave --backup out to fall back to the best one."
-        )
-    if target.backup:
-        return f"There is no backup {target.backup}; list them with: gymkhana backup list."
+def why_not(backup: str | None, refused: Sequence[Refused]) -> str:
+    """Why there is nothing to restore from: that backup, or any when it is None."""
+    if backup and refused:
+        return f"Backup {backup} cannot be used: {refused[0].why} Leave --backup out to fall back to the best one."
+    if backup:
+        return f"There is no backup {backup}; list them with: gymkhana backup list."
     if not refused:
         return "The store holds no backup, so there is nothing to restore."
     reasons = " ".join(f"{one.id}: {one.why}" for one in refused)

@@ -53,7 +53,7 @@ class Restoration:
     backup: str
     taken: str
     database: Path
-    rows: int
+    rows: int | None
     size_bytes: int
     position: int | None
     cost: Cost

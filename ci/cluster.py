@@ -1,6 +1,7 @@
 """The PostgreSQL server of a stand: a cluster of its own below the run's directory, run beside the service, or two.
 
 <run>/pg/data          the cluster          <run>/pg/server.json   where faults and tools find the server
+<run>/pgbackrest/      the repository, when pgBackRest keeps its backups
 <run>/pg-standby/data  the standby's copy      <run>/proxy/           what the proxy before it is told and has done
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 
+from backups.pgbackrest.stanza import Stanza, fitting_binaries
 from backups.postgres.binaries import binaries
 from backups.postgres.server import DATABASE, SUPERUSER, Server, ServerTrouble
 from ci.companions import Companions
@@ -24,6 +26,8 @@ STANDBY = "standby"
 """What the standby is called: as a process beside the service, as a slot, and as the primary knows it."""
 PROXY = "proxy"
 FOLLOWS_WITHIN_S = 30.0
+ARCHIVE_TIMEOUT_S = 3
+"""With pgBackRest a segment of the log is archived when it is full or so old: what is younger is lost with the disk."""
 
 
 @dataclass(slots=True)
@@ -33,15 +37,20 @@ class Cluster:
     directory: Path
     has_standby: bool = False
     has_proxy: bool = False
+    has_pgbackrest: bool = False
     server: Server = field(init=False)
     proxy_port: int = field(init=False)
     standby: Server | None = field(init=False, default=None)
+    stanza: Stanza | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         first, second, self.proxy_port = free_ports(3)
-        self.server = Server(self.directory, first, binaries())
+        programs = fitting_binaries() if self.has_pgbackrest else binaries()
+        self.server = Server(self.directory, first, programs)
+        if self.has_pgbackrest:
+            self.stanza = Stanza(self.directory.with_name("pgbackrest"), self.server)
         if self.has_standby:
-            self.standby = Server(self.directory.with_name(f"{self.directory.name}-{STANDBY}"), second, binaries())
+            self.standby = Server(self.directory.with_name(f"{self.directory.name}-{STANDBY}"), second, programs)
 
     @property
     def url(self) -> str:
@@ -53,8 +62,12 @@ class Cluster:
     def build(self, companions: Companions) -> None:
         """The server runs, with an empty database. Raises ServerTrouble."""
         self.server.init()
+        if self.stanza is not None:
+            self.stanza.prepare(archive_timeout_s=ARCHIVE_TIMEOUT_S)
         self.start(companions)
         self.server.create_database()
+        if self.stanza is not None:
+            self.stanza.create()
         if self.has_proxy:
             companions.start(PROXY, (
                 sys.executable, "-m", "chaos.proxy", "--directory", str(self.directory.with_name(PROXY)),

@@ -20,6 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from backups.pgbackrest.program import NoPgBackRest, installed_version
+from backups.pgbackrest.versions import newest_of
+from backups.postgres.binaries import installations
+
 State = Literal["ok", "warn", "missing"]
 Version = tuple[int, ...]
 
@@ -62,6 +66,9 @@ class Machine:
     k6: Version | None
     clock_drift_s: float
     chromium: str | None
+    pgbackrest: Version | None
+    postgres: tuple[int, ...]
+    """The major versions whose programs are here."""
 
 
 def examine(machine: Machine) -> tuple[Finding, ...]:
@@ -165,7 +172,21 @@ def chromium(machine: Machine) -> Finding:
     return Finding("chromium", "warn", "not found", "browser tests are skipped", "apt-get install chromium")
 
 
-CHECKS = (python, sqlite, locust, open_files, disk, cores, clock, port, k6, chromium)
+def pgbackrest(machine: Machine) -> Finding:
+    """The program of whoever keeps PostgreSQL's backups with it, and a server for it to rehearse with."""
+    cost = "its repositories cannot be used as stores, nor its drill run"
+    if machine.pgbackrest is None:
+        return Finding(
+            "pgbackrest", "warn", "not installed", cost, "apt-get install pgbackrest, if that is what you use"
+        )
+    major = newest_of(machine.pgbackrest, machine.postgres)
+    if major is None:
+        found = f"{_dotted(machine.pgbackrest)}, which works with no PostgreSQL that is here"
+        return Finding("pgbackrest", "warn", found, "its drill cannot be run", "apt-get install postgresql")
+    return Finding("pgbackrest", "ok", f"{_dotted(machine.pgbackrest)}, rehearsed with PostgreSQL {major}")
+
+
+CHECKS = (python, sqlite, locust, open_files, disk, cores, clock, port, k6, chromium, pgbackrest)
 """Every check; those that can stop a drill come first."""
 
 
@@ -194,6 +215,8 @@ def look(place: Path = Path("var")) -> Machine:
         k6=_k6(),
         clock_drift_s=clock_drift(),
         chromium=shutil.which("chromium"),
+        pgbackrest=_pgbackrest(),
+        postgres=tuple(one.major for one in installations()),
     )
 
 
@@ -222,6 +245,13 @@ def _printed(program: str) -> Version | None:
     """The version that a small Python program prints, asked in a process of its own: one build of SQLite per process."""
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     return parse_version(result.stdout) if result.returncode == 0 else None
+
+
+def _pgbackrest() -> Version | None:
+    try:
+        return installed_version()
+    except NoPgBackRest:
+        return None
 
 
 def _k6() -> Version | None:

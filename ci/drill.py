@@ -24,6 +24,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from backups.errors import BackupError
+from backups.pgbackrest import SCHEME
 from chaos import fault as faults_there_are
 from chaos.fault import Fault
 from ci import aftermath, environment, rollout, survey
@@ -73,8 +74,10 @@ class Rehearsal:
         self.directory = order.runs / new_run_id(order.drill.name, time.time())
         self.directory.mkdir(parents=True)
         followed = order.drill.protection.standby != "none"
-        proxied = order.drill.protection.proxy
-        server = Cluster(self.directory / "pg", followed, proxied) if order.database == "postgres" else None
+        guarded = order.drill.protection
+        place = self.directory / "pg"
+        on_server = order.database == "postgres"
+        server = Cluster(place, followed, guarded.proxy, guarded.pgbackrest) if on_server else None
         self.stand = Stand(self.directory, service=order.service, cluster=server)
         self.guard = Guard(self.stand, order.drill.protection)
         self.journal = Journal(self.directory / "events.jsonl", listener)
@@ -316,7 +319,11 @@ class Rehearsal:
 
     def _left(self) -> list[str]:
         """The addresses that a restore is told: those of the stores that the faults have left."""
-        return [address for address in self.guard.addresses if "://" in address or Path(address).is_dir()]
+        return [
+            address
+            for address in self.guard.addresses
+            if "://" in address or address.startswith(SCHEME) or Path(address).is_dir()
+        ]
 
     def _tell_restoration(self, told: dict[str, Any]) -> None:
         phases = {phase["name"]: phase for phase in told["phases"]}

@@ -31,7 +31,7 @@ class Protection:
     `object_store` is a second store, on an S3 server of the stand's own. The shipped `log` makes a restore end at the last
     commit that was shipped (continuous), or at the last one acknowledged (synchronous). `schedule_s` is how often a
     scheduler makes a backup by itself. A `standby` follows a PostgreSQL server; each commit waits for a synchronous one.
-    A `proxy` stands between service and server.
+    A `proxy` stands between service and server. With `pgbackrest` it is that program that keeps the backups and the log.
     """
 
     object_store: bool = False
@@ -40,6 +40,7 @@ class Protection:
     schedule_s: float | None = None
     standby: Literal["none", "asynchronous", "synchronous"] = "none"
     proxy: bool = False
+    pgbackrest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +216,20 @@ OF_THE_SERVER: Mapping[str, Drill] = {
 }
 """What `server` runs: what else a database server can do, or promise."""
 
+OF_PGBACKREST: Mapping[str, Drill] = {
+    drill.name: drill
+    for drill in (
+        Drill(
+            "lost-data-directory-pgbackrest",
+            "The server and its disk are gone; pgBackRest restores its backup and the log that it was given.",
+            (Blow("delete-data-directory", {}),),
+            "restore",
+            protection=Protection(pgbackrest=True),
+        ),
+    )
+}
+"""What `pgbackrest` runs, on a PostgreSQL that the pgBackRest here works with: the rehearsal of whoever has that."""
+
 OF_BACKUPS: Mapping[str, Drill] = {
     drill.name: drill
     for drill in (
@@ -284,4 +299,4 @@ OF_RELEASES: Mapping[str, Drill] = {
 }
 """What `releases` runs, on either database: what users must not notice at all."""
 
-EVERY: Mapping[str, Drill] = {**ON_POSTGRES, **OF_THE_SERVER, **DRILLS, **OF_BACKUPS, **OF_RELEASES}
+EVERY: Mapping[str, Drill] = {**ON_POSTGRES, **OF_THE_SERVER, **DRILLS, **OF_BACKUPS, **OF_RELEASES, **OF_PGBACKREST}

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ci.cluster import ARCHIVE_TIMEOUT_S
 from loadtests.generator import SATURATED_CORES
+
+ARCHIVED_WITHIN_S = 2.0
+"""What pushing a segment to pgBackRest's repository may take: it is lost with the disk until it has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ GOALS: Mapping[str, Goals] = {
     "lost-database-replay": Goals(loss_s=2.0),
     "lost-disk": Goals(keeps_all=True),
     "lost-data-directory": Goals(loss_s=1.0),
+    # Longer than ours may take: it makes each file of the cluster durable by itself, and is asked for each segment.
+    "lost-data-directory-pgbackrest": Goals(recovery_s=30.0, loss_s=ARCHIVE_TIMEOUT_S + ARCHIVED_WITHIN_S),
     "lost-server-disk": Goals(keeps_all=True),
     "lost-primary-failover": Goals(loss_s=1.0),
     "lost-primary-synchronous": Goals(keeps_all=True),

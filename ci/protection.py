@@ -34,7 +34,9 @@ class Guard:
 
     @property
     def addresses(self) -> list[str]:
-        """Every store that backups go to, the directory first."""
+        """Every store that backups go to, the directory first; or pgBackRest's repository alone."""
+        if self.stand.cluster is not None and self.stand.cluster.stanza is not None:
+            return [self.stand.cluster.stanza.address]
         return [str(self.stand.store), *([self.server.address] if self.server else [])]
 
     @property

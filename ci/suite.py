@@ -12,9 +12,21 @@ from pathlib import Path
 import click
 import msgspec
 
+from backups.pgbackrest.stanza import fitting_binaries
 from ci import junit, report, summary, verdict
 from ci.drill import Order, Rehearsal
-from ci.drills import DRILLS, EVERY, OF_BACKUPS, OF_RELEASES, OF_THE_SERVER, ON_POSTGRES, Database, Drill, Pace
+from ci.drills import (
+    DRILLS,
+    EVERY,
+    OF_BACKUPS,
+    OF_PGBACKREST,
+    OF_RELEASES,
+    OF_THE_SERVER,
+    ON_POSTGRES,
+    Database,
+    Drill,
+    Pace,
+)
 from ci.live import Live
 from ci.record import Run
 from ci.record import read as read_record
@@ -25,7 +37,7 @@ OVERHEAD_S = 22.0
 
 GROUPS = {
     "sqlite": {"all": DRILLS, "backups": OF_BACKUPS, "releases": OF_RELEASES},
-    "postgres": {"all": ON_POSTGRES, "server": OF_THE_SERVER, "releases": OF_RELEASES},
+    "postgres": {"all": ON_POSTGRES, "server": OF_THE_SERVER, "releases": OF_RELEASES, "pgbackrest": OF_PGBACKREST},
 }
 """Names that stand for several drills, on each database."""
 
@@ -138,6 +150,12 @@ def chosen(names: Sequence[str], database: Database = "sqlite") -> list[Drill]:
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(every)}; and {' and '.join(groups)}."
             raise UnknownDrill(f"There is no drill {name}; {hint}")
     return wanted
+
+
+def require_programs(drills: Sequence[Drill]) -> None:
+    """Return when the programs that the drills need beside the stand's own are here, else raise NoPgBackRest."""
+    if any(drill.protection.pgbackrest for drill in drills):
+        fitting_binaries()
 
 
 def find_run(name: str, runs: Path) -> Path:

@@ -55,6 +55,31 @@ class Entry:
         return self.manifest.parent if self.manifest else None
 
     @property
+    def seconds(self) -> float | None:
+        """How long the run took that made it."""
+        return self.manifest.seconds if self.manifest else None
+
+    @property
+    def engine(self) -> str | None:
+        """The kind of database that it is of."""
+        return self.manifest.engine if self.manifest else None
+
+    @property
+    def database(self) -> str | None:
+        """Where the database was."""
+        return self.manifest.database if self.manifest else None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How large the database was."""
+        return self.manifest.size_bytes if self.manifest else None
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """What it takes in the store, without those it builds on."""
+        return self.manifest.stored_bytes if self.manifest else None
+
+    @property
     def fault(self) -> str:
         """Why it cannot be used: its own fault, or that of its chain; empty when nothing speaks against it."""
         return self.own_fault or self.chain_fault

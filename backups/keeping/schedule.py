@@ -12,6 +12,7 @@ from cronsim import CronSim, CronSimError
 
 from backups.errors import UsageError
 from backups.keeping.catalogue import Entry
+from backups.vault import Kept
 
 DAILY: Final = "0 2 * * *"
 
@@ -45,7 +46,7 @@ def checked_cron(expression: str) -> str:
     return expression
 
 
-def due_by_cron(entries: Sequence[Entry], expression: str, now: datetime) -> Due:
+def due_by_cron(entries: Sequence[Kept], expression: str, now: datetime) -> Due:
     """Due when no good backup was taken since the expression last came up. Asked twice, it makes one backup."""
     came_up = next(CronSim(checked_cron(expression), now, reverse=True))
     following = next(CronSim(expression, now))
@@ -77,5 +78,5 @@ def rehearsed_since(entries: Sequence[Entry], limit: timedelta, now: datetime) -
     return newest if newest and now - datetime.fromisoformat(newest) <= limit else ""
 
 
-def _newest(entries: Sequence[Entry]) -> datetime | None:
+def _newest(entries: Sequence[Kept]) -> datetime | None:
     return next((entry.taken for entry in reversed(entries) if not entry.fault), None)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from backups.clock import lasting
-from backups.keeping.catalogue import Entry
+from backups.vault import Kept
 
 AHEAD: Final = timedelta(minutes=5)
 SHRUNK: Final = 0.5
@@ -51,7 +51,7 @@ class Status:
         return not self.alarms
 
 
-def status(entries: Sequence[Entry], now: datetime, limits: Limits, trouble: Sequence[str] = ()) -> Status:
+def status(entries: Sequence[Kept], now: datetime, limits: Limits, trouble: Sequence[str] = ()) -> Status:
     """The status at that instant. `entries` are oldest first; `trouble` names stores that are away."""
     good = [entry for entry in entries if not entry.fault and not entry.expired]
     ages = [_age_s(good, now, level) for level in (-1, 3, 5)]
@@ -71,7 +71,7 @@ def status(entries: Sequence[Entry], now: datetime, limits: Limits, trouble: Seq
         rehearsed_age_s=rehearsed_s,
         backups=len(good),
         suspect=sum(bool(entry.fault) for entry in entries),
-        stored_bytes=sum(entry.manifest.stored_bytes for entry in entries if entry.manifest),
+        stored_bytes=sum(entry.stored_bytes or 0 for entry in entries),
         alarms=tuple(alarms),
     )
 
@@ -116,7 +116,7 @@ def health(found: Status) -> dict[str, Any]:
     }
 
 
-def _age_s(good: Sequence[Entry], now: datetime, level: int) -> float | None:
+def _age_s(good: Sequence[Kept], now: datetime, level: int) -> float | None:
     """The age of the newest one of at least that level; one from the future is new."""
     newest = next((entry for entry in reversed(good) if entry.level >= level), None)
     return None if newest is None else max(0.0, (now - newest.taken).total_seconds())
@@ -132,8 +132,8 @@ def _old(name: str, what: str, age_s: float | None, limit: timedelta | None) -> 
     return [Alarm(name, f"The newest {what} is {lasting(age_s)} old, and may be {lasting(limit.total_seconds())}.")]
 
 
-def _shrunk(good: Sequence[Entry]) -> list[Alarm]:
-    sizes = [(entry.id, entry.manifest.size_bytes) for entry in good if entry.manifest]
+def _shrunk(good: Sequence[Kept]) -> list[Alarm]:
+    sizes = [(entry.id, entry.size_bytes) for entry in good if entry.size_bytes is not None]
     if len(sizes) < 2 or sizes[-1][1] >= SHRUNK * sizes[-2][1]:
         return []
     return [Alarm("shrunk", f"{sizes[-1][0]} holds {sizes[-1][1]} bytes, and the one before it {sizes[-2][1]}.")]

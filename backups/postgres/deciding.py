@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 from backups import plan as plans
-from backups.clock import Clock, compact, parse
+from backups.clock import parse
 from backups.errors import NothingToRestore
 from backups.format.chain import images_of
 from backups.format.manifest import Manifest
@@ -71,20 +70,12 @@ def _too_late(entry: Entry, goal: Goal | None) -> str:
         )
     if goal.setting == "recovery_target_time" and parse(manifest.taken) > datetime.fromisoformat(goal.value):
         return f"It was taken at {manifest.taken}, after {goal.value}."
-    if goal.setting == "recovery_target_lsn" and _number(manifest.server.point_lsn) > _number(goal.value):
+    if goal.setting == "recovery_target_lsn" and lsn_number(manifest.server.point_lsn) > lsn_number(goal.value):
         return f"It ends at {manifest.server.point_lsn}, after {goal.value}."
     return ""
 
 
-def _number(lsn: str) -> int:
+def lsn_number(lsn: str) -> int:
+    """A position of the log as a number that can be compared."""
     high, _, low = lsn.partition("/")
     return int(high, 16) << 32 | int(low, 16)
-
-
-def target_of(data: Path, backup: str | None, clock: Clock) -> Target:
-    """What is wanted at that data directory, with a place for the evidence that nobody has yet."""
-    stamp = compact(clock.now())
-    evidence, number = data.with_name(f"{data.name}.evidence-{stamp}"), 2
-    while evidence.exists():
-        evidence, number = data.with_name(f"{data.name}.evidence-{stamp}.{number}"), number + 1
-    return Target(path=data, existing=(data,) if data.exists() else (), backup=backup, evidence=evidence)

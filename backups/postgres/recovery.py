@@ -64,11 +64,15 @@ class Goal:
 
     def __str__(self) -> str:
         there = f" on timeline {self.timeline}" if self.timeline else ""
-        told = f"{self.setting.removeprefix('recovery_target_')} {self.value}" if self.setting else "the newest state"
-        return told + there
+        if not self.setting:
+            return f"the newest state{there}"
+        kind = self.setting.removeprefix("recovery_target").removeprefix("_")
+        return f"{kind} {self.value}{there}" if kind else "the state of the backup itself"
 
 
 NEWEST: Final = Goal()
+CONSISTENT: Final = Goal("recovery_target", "immediate")
+"""As soon as the copy is one state: that at the end of the backup."""
 
 
 def at_lsn(text: str) -> Goal:
@@ -92,6 +96,25 @@ def at_instant(instant: datetime) -> Goal:
     return Goal("recovery_target_time", instant.isoformat())
 
 
+@dataclass(frozen=True, slots=True)
+class Log:
+    """More of the log than the backup holds itself: `fetch` is a `restore_command`.
+
+    `handed_on`: what recovery adds to the log is marked to be archived by the cluster's own server, its new timeline's
+    history first; the recovery itself archives nothing. `refuses`: it ends the recovery over a damaged segment, so none is
+    read ahead that may lie beyond the goal.
+    """
+
+    fetch: str
+    handed_on: bool = False
+    refuses: bool = False
+
+
+def in_directory(place: Path) -> Log:
+    """The log whose segments lie there."""
+    return Log(f"cp {shlex.quote(str(place))}/%f %p")
+
+
 @dataclass(slots=True)
 class Recovered:
     """A cluster that has been recovered, and the server that runs on it."""
@@ -112,12 +135,12 @@ class Recovered:
 
 @contextlib.contextmanager
 def recovered(
-    data: Path, state: ServerState, programs: Binaries, goal: Goal, *, then: Then, log: Path | None = None
+    data: Path, state: ServerState, programs: Binaries, goal: Goal, *, then: Then, log: Log | None = None
 ) -> Iterator[Recovered]:
     """The cluster in `data`, unpacked from a base backup, brought to the goal, for as long as the block runs.
 
     With `pause` it can be read there and is not to be used again; with `promote` it is a primary on a timeline of its own,
-    and shut down after the block, though not synced. `log` is a directory with more of the log than the backup holds itself.
+    and shut down after the block, though not synced.
     Raises NothingToRestore when the goal is not in the log, and Damaged when the cluster cannot be recovered.
     """
     sockets = Path(tempfile.mkdtemp(prefix="gymkhana-recovery-"))
@@ -149,7 +172,7 @@ def recovered(
         shutil.rmtree(sockets, ignore_errors=True)
 
 
-def _command(data: Path, programs: Binaries, sockets: Path, goal: Goal, then: Then, log: Path | None) -> list[str]:
+def _command(data: Path, programs: Binaries, sockets: Path, goal: Goal, then: Then, log: Log | None) -> list[str]:
     settings = {
         **_as_large_as_before(data, programs),
         "listen_addresses": "",
@@ -157,7 +180,8 @@ def _command(data: Path, programs: Binaries, sockets: Path, goal: Goal, then: Th
         "unix_socket_directories": str(sockets),
         "hba_file": str(sockets / "hba.conf"),
         "ssl": "off",
-        "archive_mode": "off",
+        "archive_mode": "on" if log and log.handed_on else "off",
+        "archive_command": "",  # With archive_mode on: keep what is to be archived, and archive none of it.
         "synchronous_standby_names": "",
         "primary_conninfo": "",
         "hot_standby": "on",
@@ -166,15 +190,16 @@ def _command(data: Path, programs: Binaries, sockets: Path, goal: Goal, then: Th
         "log_min_messages": "log",
         "autovacuum": "off",
         "fsync": "off",
-        "restore_command": f"cp {shlex.quote(str(log))}/%f %p" if log else "false",
-        "recovery_target_timeline": str(goal.timeline or "latest") if log else "current",
+        "restore_command": log.fetch if log else "false",
+        "recovery_target_timeline": str(goal.timeline or "latest") if log and goal != CONSISTENT else "current",
         "recovery_target_action": then,
         **({goal.setting: goal.value} if goal.setting else {}),
     }
     if not (data / "postgresql.conf").exists():
         settings["config_file"] = str(sockets / "postgresql.conf")
     if programs.major >= 15:
-        settings["recovery_prefetch"] = "try"
+        settings["recovery_prefetch"] = "off" if log and log.refuses else "try"
+        settings["archive_library"] = ""
     return [programs.path("postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
 
 

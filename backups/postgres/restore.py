@@ -21,7 +21,7 @@ from typing import Any, Final
 from backups import disk, lock
 from backups import plan as plans
 from backups.clock import SYSTEM, Clock, rfc3339
-from backups.errors import Damaged, InUse, NothingToRestore, UsageError
+from backups.errors import Damaged, NothingToRestore, UsageError
 from backups.format.manifest import Manifest, ServerState
 from backups.format.stored_chain import StoredChain, links_of, open_images
 from backups.keeping import catalogue as catalogues
@@ -33,9 +33,10 @@ from backups.postgres import tape
 from backups.postgres.archive import HISTORY, SEGMENT, Archive
 from backups.postgres.binaries import binaries, own
 from backups.postgres.combining import combine
-from backups.postgres.deciding import decided, room_bytes, target_of
-from backups.postgres.engine import PostgresEngine, server_of, state_in, unlike_facts
-from backups.postgres.recovery import NEWEST, Goal, Recovered, at_name, recovered
+from backups.postgres.deciding import decided, room_bytes
+from backups.postgres.engine import PostgresEngine, state_in, unlike_facts
+from backups.postgres.exchange import exchange, require_stopped, target_at
+from backups.postgres.recovery import NEWEST, Goal, Recovered, at_name, in_directory, recovered
 from backups.progress import Progress, silent
 from backups.restoration import LogReplayed, Restoration, Stopwatch
 from backups.stores.store import Store
@@ -48,7 +49,7 @@ def plan_restore(
     store: Store, data: Path, *, backup: str | None = None, goal: Goal | None = None, clock: Clock = SYSTEM
 ) -> RestorePlan:
     """What `restore` would do now, as far as the catalogue tells. Touches nothing. Raises NothingToRestore."""
-    return decided(catalogues.read(store), target_of(data, backup, clock), goal, {})
+    return decided(catalogues.read(store), target_at(data, backup, clock), goal, {})
 
 
 def restore(
@@ -78,10 +79,10 @@ def restore(
         purpose = f"restore of {data}"
         with lock.hold(data.with_name(f"{data.name}.restore-lock"), purpose), store.shared(purpose):
             if fence is None:
-                _require_stopped(data)
+                require_stopped(data)
             work = _Work(
                 store,
-                target_of(data, backup, clock),
+                target_at(data, backup, clock),
                 goal,
                 spool,
                 keyring or Keyring.plain(),
@@ -149,18 +150,18 @@ class _Work:
         with self.timed("build", plan.backup):
             state = self._build(images, plan.build)
             segments = self._fetch(state) if self.goal is not None else 0
-        replayed, position = self._recover(plan, manifest, state, segments)
+        replayed, rows, position = self._recover(plan, manifest, state, segments)
         with self.timed("fence", plan.backup):
             if fence is not None:
                 fence()
-            _require_stopped(plan.database)
+            require_stopped(plan.database)
         with self.timed("swap", plan.backup):
-            _exchange(plan)
+            exchange(plan)
         return Restoration(
             backup=plan.backup,
             taken=plan.taken,
             database=plan.database,
-            rows=plan.rows,
+            rows=rows,
             size_bytes=plan.build_bytes,
             position=position,
             cost=plan.cost,
@@ -206,22 +207,22 @@ class _Work:
 
     def _recover(
         self, plan: RestorePlan, manifest: Manifest, state: ServerState, segments: int
-    ) -> tuple[LogReplayed | None, int | None]:
+    ) -> tuple[LogReplayed | None, int, int | None]:
         goal = at_name(state.point) if self.goal is None else self.goal
         programs = binaries(state.major)
         with contextlib.ExitStack() as running:
             with self.timed("replay", plan.backup):
-                log = self.log if self.goal is not None else None
+                log = in_directory(self.log) if self.goal is not None else None
                 found = running.enter_context(recovered(plan.build, state, programs, goal, then="promote", log=log))
             with self.timed("check", plan.backup):
-                position = self._look(found, manifest)
-                replayed = _replayed(found, segments) if self.goal is not None else None
+                rows, position = self._look(found, manifest)
+                replayed = log_replayed(found, segments) if self.goal is not None else None
                 running.close()
                 disk.sync_filesystem(plan.build)
-        return replayed, position
+        return replayed, rows, position
 
-    def _look(self, found: Recovered, manifest: Manifest) -> int | None:
-        """How far the application had come. Raises Damaged when the cluster does not hold what it must."""
+    def _look(self, found: Recovered, manifest: Manifest) -> tuple[int, int | None]:
+        """All its rows, and how far the application had come. Raises Damaged when the cluster lacks what it must hold."""
         expected = manifest.facts
         with contextlib.closing(found.connect()) as connection:
             there = measuring.measure(connection, expected.position_of)
@@ -231,7 +232,7 @@ class _Work:
             and (unlike := unlike_facts(there, manifest.server, expected))
         ):
             raise Damaged(" ".join(unlike))
-        return there.position
+        return there.rows, there.position
 
     @contextlib.contextmanager
     def _cleared(self, plan: RestorePlan) -> Iterator[None]:
@@ -261,7 +262,8 @@ def _told(chain: StoredChain, manifest: Manifest, progress: Progress) -> Iterato
         progress(done_bytes, manifest.image_bytes, "build")
 
 
-def _replayed(found: Recovered, segments: int) -> LogReplayed:
+def log_replayed(found: Recovered, segments: int) -> LogReplayed:
+    """What the recovery came to."""
     with contextlib.closing(found.connect()) as connection:
         row = connection.execute(
             "SELECT pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp(), pg_walfile_name(pg_current_wal_lsn())"
@@ -271,29 +273,6 @@ def _replayed(found: Recovered, segments: int) -> LogReplayed:
     return LogReplayed(
         segments=segments, lsn=lsn or "", timeline=int(segment[:8], 16), reaches=rfc3339(at) if at else ""
     )
-
-
-def _require_stopped(data: Path) -> None:
-    if holders := server_of(data):
-        raise InUse(f"{', '.join(map(str, holders))} runs on {data}: stop it first, with pg_ctl stop -D {data}.")
-
-
-def _exchange(plan: RestorePlan) -> None:
-    """The build is at the place of the old directory, durably; a kill in between leaves both, under other names."""
-    _like(plan.database, plan.build)
-    if plan.database.exists():
-        plan.database.rename(plan.evidence)
-    plan.build.rename(plan.database)
-    disk.sync_directory(plan.database.parent)
-
-
-def _like(data: Path, built: Path) -> None:
-    """The build belongs to whom the old directory belonged to, or the one above it, or the server could not open it."""
-    owner = (data if data.exists() else data.parent).stat()
-    if (owner.st_uid, owner.st_gid) == (built.stat().st_uid, built.stat().st_gid):
-        return
-    for place in (built, *built.rglob("*")):
-        os.chown(place, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def data_directory(store: Store, system: str | None = None) -> Path:

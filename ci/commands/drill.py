@@ -69,6 +69,8 @@ def run(
 
     With --database postgres, `all` has three more that only a server can meet, and `server` is what else one can do.
 
+    On PostgreSQL `pgbackrest` is what an operator of pgBackRest rehearses, where that program is here.
+
     \b
     Examples:
       gymkhana drill run all
@@ -80,10 +82,11 @@ def run(
     from pathlib import Path
 
     from ci.drills import full_pace, quick_pace
-    from ci.suite import Suite, chosen
+    from ci.suite import Suite, chosen, require_programs
     from loadtests.scenario import GYM_DAY
 
     wanted = chosen(drills, database)
+    require_programs(wanted)
     pace = quick_pace(users) if quick else full_pace(users)
     suite = Suite(wanted, pace, seed, Path(runs), Path(scenario or GYM_DAY), tool, database)
     if dry_run:

@@ -30,12 +30,14 @@ GOOD = Machine(
     k6=(1, 1, 0),
     clock_drift_s=0.0001,
     chromium="/usr/bin/chromium",
+    pgbackrest=(2, 45),
+    postgres=(18, 15),
 )
 
 
 def test_a_good_machine_has_nothing_to_say() -> None:
     findings = doctor.examine(GOOD)
-    assert [(finding.state, finding.cost, finding.remedy) for finding in findings] == [("ok", "", "")] * 10
+    assert [(finding.state, finding.cost, finding.remedy) for finding in findings] == [("ok", "", "")] * 11
     assert doctor.ready(findings)
 
 
@@ -52,6 +54,8 @@ LACKING: list[tuple[str, str, dict[str, Any]]] = [
     ("k6", "warn", {"k6": None}),
     ("k6", "warn", {"k6": (0, 49, 0)}),
     ("chromium", "warn", {"chromium": None}),
+    ("pgbackrest", "warn", {"pgbackrest": None}),
+    ("pgbackrest", "warn", {"postgres": (18, 16)}),
 ]
 
 

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from ci import suite
-from ci.drills import DRILLS, OF_BACKUPS, OF_RELEASES, ON_POSTGRES, full_pace, quick_pace
+from ci.cluster import ARCHIVE_TIMEOUT_S
+from ci.drills import DRILLS, OF_BACKUPS, OF_PGBACKREST, OF_RELEASES, ON_POSTGRES, full_pace, quick_pace
+from ci.goals import GOALS
 from ci.record import Result, Run
 from ci.suite import Suite, UnknownDrill
 from tests.ci import sample_run
@@ -44,6 +46,22 @@ def test_drills_are_chosen_by_name_in_the_order_given() -> None:
 def test_all_is_every_drill() -> None:
     assert suite.chosen(["all"]) == list(DRILLS.values())
     assert suite.chosen(["backups", "crash"]) == [*OF_BACKUPS.values(), DRILLS["crash"]]
+
+
+def test_what_pgbackrest_rehearses_is_in_a_group_of_its_own() -> None:
+    """Whoever runs `all` needs no pgBackRest."""
+    assert suite.chosen(["pgbackrest"], "postgres") == list(OF_PGBACKREST.values())
+    assert not any(drill.protection.pgbackrest for drill in suite.chosen(["all"], "postgres"))
+    with pytest.raises(UnknownDrill, match="does not run on sqlite"):
+        suite.chosen(["lost-data-directory-pgbackrest"], "sqlite")
+
+
+def test_no_goal_promises_that_less_is_lost_than_what_is_not_archived_yet() -> None:
+    """A segment that is not full is archived when it is as old as that, and is lost with the disk until then."""
+    for name in OF_PGBACKREST:
+        loss_s = GOALS[name].loss_s
+        assert loss_s is not None
+        assert loss_s > ARCHIVE_TIMEOUT_S
 
 
 def test_an_unknown_drill_names_the_nearest_one() -> None:

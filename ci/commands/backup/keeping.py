@@ -41,11 +41,11 @@ def status(
     """
     import msgspec
 
-    from backups.addresses import stores_at
     from backups.clock import SYSTEM
-    from backups.keeping import catalogue as catalogues
     from backups.keeping import status as statuses
     from backups.keeping.schedule import duration
+    from backups.keys.keyring import Keyring
+    from backups.vaults import vault_at
     from ci.commands.backup.shown import say_json
 
     if prometheus + health + as_json > 1:
@@ -55,17 +55,20 @@ def status(
         duration(max_unverified) if max_unverified else None,
         duration(max_unrehearsed) if max_unrehearsed else None,
     )
-    place = stores_at(stores)
-    entries = catalogues.read(place).entries
-    found = statuses.status(entries, SYSTEM.now(), limits, place.trouble)
+    vault = vault_at(stores, Keyring.plain())
+    if not vault.keeps_records and (max_unverified or max_unrehearsed):
+        raise click.UsageError(
+            f"{vault.address} keeps no record of what was verified; leave --max-unverified and --max-unrehearsed out."
+        )
+    found = statuses.status(vault.kept(), SYSTEM.now(), limits, vault.trouble)
     if as_json:
-        say_json({"ok": found.ok, "store": place.address, **msgspec.to_builtins(found)})
+        say_json({"ok": found.ok, "store": vault.address, **msgspec.to_builtins(found)})
     elif prometheus:
         click.echo(statuses.prometheus(found), nl=False)
     elif health:
         say_json(statuses.health(found))
     else:
-        _say(found, place.address)
+        _say(found, vault.address)
     if not found.ok:
         raise click.exceptions.Exit(1)
 

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 @options.as_json
 def list_(stores: tuple[str, ...], as_json: bool) -> None:
     """The backups in the store, newest first, and what is known of each."""
-    from backups.addresses import stores_at
-    from backups.keeping import catalogue as catalogues
+    from backups.keys.keyring import Keyring
+    from backups.vaults import vault_at
 
-    catalogue = catalogues.read(stores_at(stores))
-    entries = catalogue.entries[::-1]
+    vault = vault_at(stores, Keyring.plain())
+    entries = vault.kept()[::-1]
     if as_json:
         backups = [facts_of(entry) for entry in entries]
-        say_json({"store": catalogue.address, "backups": backups, "staging": list(catalogue.staging)})
+        say_json({"store": vault.address, "backups": backups, "staging": list(vault.staging())})
     elif not entries:
-        click.echo(f"{catalogue.address} holds no backup yet; make one with: gymkhana backup run.")
+        click.echo(f"{vault.address} holds no backup yet; make one with: gymkhana backup run.")
     else:
         head = ("BACKUP", "KIND", "TAKEN", "SIZE", "STORED", "ROWS", "POSITION", "STATE")
         say_table(head, [row(entry) for entry in entries])
@@ -104,11 +104,18 @@ def timeline(check: bool, stores: tuple[str, ...], keyring: Keyring, as_json: bo
 @click.argument("backup", required=False)
 @click.option("--all", "every", is_flag=True, help="Every backup in the store, not only the newest.")
 @click.option("--level", type=click.IntRange(0, 5), default=4, show_default=True, help="How thorough to be.")
+@options.database
 @options.stores
 @options.opening
 @options.as_json
 def verify(
-    backup: str | None, every: bool, level: int, stores: tuple[str, ...], keyring: Keyring, as_json: bool
+    backup: str | None,
+    every: bool,
+    level: int,
+    database: str,
+    stores: tuple[str, ...],
+    keyring: Keyring,
+    as_json: bool,
 ) -> None:
     """Prove a backup, as thoroughly as is asked for. Exits with 1 when one is bad.
 
@@ -124,14 +131,12 @@ def verify(
     """
     import msgspec
 
-    from backups.addresses import stores_at
-    from backups.keeping import catalogue as catalogues
-    from backups.verify import verify as look
+    from backups.vaults import vault_at
 
     if backup and every:
         raise click.UsageError("Name one backup, or say --all, not both.")
-    place = stores_at(stores)
-    listed: list[str | None] = [entry.id for entry in catalogues.read(place).entries]
+    vault = vault_at(stores, keyring, database=database)
+    listed: list[str | None] = [entry.id for entry in vault.kept()]
     wanted = listed if every and listed else [backup]
     boot = None
     if level == 5:
@@ -139,11 +144,9 @@ def verify(
 
         boot = Rehearsal()
     with shown(as_json) as progress:
-        outcomes = [
-            look(place, backup_id, level=level, keyring=keyring, boot=boot, progress=progress) for backup_id in wanted
-        ]
+        outcomes = [vault.verify(backup_id, level=level, boot=boot, progress=progress) for backup_id in wanted]
     if as_json:
-        say_json({"store": place.address, "verifications": msgspec.to_builtins(outcomes)})
+        say_json({"store": vault.address, "verifications": msgspec.to_builtins(outcomes)})
     for outcome in () if as_json else outcomes:
         verdict = "good" if outcome.ok else f"BAD: {' '.join(outcome.findings)}"
         read = f"level {outcome.level}, {megabytes(outcome.read_bytes)} read in {outcome.seconds:.1f} s"

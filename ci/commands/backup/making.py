@@ -12,9 +12,8 @@ from ci.commands.backup import options
 from ci.commands.backup.shown import facts_of, megabytes, position_text, say_json, say_rows, shown
 
 if TYPE_CHECKING:
-    from backups.format.manifest import Manifest
     from backups.keys.keyring import Keyring
-    from backups.stores.store import Store
+    from backups.vault import Made
 
 
 @contextmanager
@@ -67,38 +66,34 @@ def run(
     Examples:
       gymkhana backup run --store /mnt/backups
       gymkhana backup run --store /mnt/backups --recipient age1... --kind full
+      gymkhana backup run --database postgresql://gym@127.0.0.1/gym --store pgbackrest:main
     """
     from typing import Literal, cast
 
-    from backups.addresses import engine_for, stores_at
-    from backups.backup import run_backup
+    from backups.addresses import engine_for
     from backups.clock import SYSTEM, rfc3339
-    from backups.keeping import catalogue as catalogues
     from backups.keeping.schedule import due_by_cron
     from backups.log.shipped import log_span
+    from backups.vaults import vault_at
 
     engine = engine_for(database, position_of=position)
-    path = engine.path_of(database)
-    place = stores_at(stores, make=True)
+    log = log_span(options.ship_socket(engine.path_of(database))) if engine.kind == "sqlite" else None
+    vault = vault_at(stores, keyring, database=database, position_of=position, log=log, make=True)
     if if_due is not None:
-        due = due_by_cron(catalogues.read(place).entries, if_due, SYSTEM.now())
+        due = due_by_cron(vault.kept(), if_due, SYSTEM.now())
         if not due.now:
             known = {"made": False, "why": due.why, "next": rfc3339(due.next)}
             say_json(known) if as_json else click.echo(f"No backup is due: {due.why}.")
             return
     with _giving_way(pace is not None), shown(as_json) as progress:
-        manifest = run_backup(
-            engine,
+        made = vault.back_up(
             database,
-            place,
             kind=cast(Literal["auto", "full", "incr"], kind),
-            keyring=keyring,
-            pace=None if pace is None else int(pace * 1e6),
-            log=log_span(options.ship_socket(path)) if engine.kind == "sqlite" else None,
-            progress=progress,
             demonstration=demo,
+            pace=None if pace is None else int(pace * 1e6),
+            progress=progress,
         )
-    _say_made(manifest, place, keyring, as_json)
+    _say_made(made, vault.address, as_json)
 
 
 @click.command("watch", context_settings={"ignore_unknown_options": False})
@@ -189,6 +184,7 @@ def consolidate(backup: str | None, stores: tuple[str, ...], keyring: Keyring, a
     from backups.consolidate import consolidate as put_together
     from backups.errors import NoSuchBackup
     from backups.keeping import catalogue as catalogues
+    from backups.vaults import StoreVault
 
     place = stores_at(stores)
     catalogue = catalogues.read(place)
@@ -198,40 +194,35 @@ def consolidate(backup: str | None, stores: tuple[str, ...], keyring: Keyring, a
     engine = engine_named(entry.manifest.engine if entry.manifest else "sqlite")
     with shown(as_json) as progress:
         manifest = put_together(engine, place, entry.id, keyring=keyring, progress=progress)
-    _say_made(manifest, place, keyring, as_json)
+    _say_made(StoreVault(place, keyring).made(manifest), place.address, as_json)
 
 
-def _say_made(manifest: Manifest, place: Store, keyring: Keyring, as_json: bool) -> None:
-    """What the new backup is. With an identity at hand, a backup that it does not open is an error."""
-    from backups.format.manifest import name_of
-    from backups.keeping import catalogue as catalogues
+def _say_made(made: Made, address: str, as_json: bool) -> None:
+    """What the new backup is, and where."""
+    from backups.clock import rfc3339
 
-    entry = catalogues.read(place).find(manifest.id)
-    held = [copy.address for copy in place.copies if copy.size(name_of(manifest.id)) is not None]
-    trouble = list(place.trouble)
-    proven = manifest.envelope is not None and bool(keyring.identities)
-    if proven:
-        keyring.opened(manifest.envelope)
-    sealed = "no" if manifest.envelope is None else "proven to open" if proven else "yes, not proven to open"
+    told = facts_of(made.kept)
     if as_json:
-        known = {"key_proven": proven if manifest.envelope else None, "stores": held, "trouble": trouble}
-        say_json({**facts_of(entry), "store": place.address, **known})
+        known = {"key_proven": made.key_proven, "stores": list(made.held), "trouble": list(made.trouble)}
+        say_json({**told, "taken_t": made.taken_t, "store": address, **known})
         return
-    by = " by what the server says has changed" if manifest.native else ""
-    grown = f", on {manifest.parent}{by}" if manifest.parent else ""
+    by = " by what the server says has changed" if told["native"] else ""
+    grown = f", on {made.kept.parent}{by}" if made.kept.parent else ""
+    rows = "" if told["rows"] is None else f", {told['rows']} rows"
     say_rows(
-        ("backup", f"{manifest.id}{grown}"),
-        ("taken", manifest.taken),
-        ("database", f"{manifest.database}, {megabytes(manifest.size_bytes)}, {manifest.facts.rows} rows"),
-        ("position", position_text(manifest.facts.position)),
-        ("stored", f"{megabytes(manifest.stored_bytes)} in {' and '.join(held)}"),
-        ("sealed", sealed),
-        ("took", f"{manifest.seconds:.1f} s"),
+        ("backup", f"{made.kept.id}{grown}"),
+        ("taken", told["taken"] or rfc3339(made.kept.taken)),
+        ("database", f"{told['database']}, {megabytes(told['size_bytes'])}{rows}"),
+        ("position", position_text(told["position"])),
+        ("stored", f"{megabytes(told['stored_bytes'])} in {' and '.join(made.held)}"),
+        ("sealed", made.sealed or "no"),
+        ("took", f"{told['seconds']:.1f} s"),
     )
-    for sentence in trouble:
+    for sentence in made.trouble:
         click.echo(f"WITHOUT ONE OF ITS STORES: {sentence}", err=True)
-    if manifest.why_whole:
-        click.echo(f"Not an increment of the server's own, all of it was read: {manifest.why_whole}")
-    violations = manifest.facts.foreign_key_violations
-    if violations:
-        click.echo(f"The database itself has {violations} foreign key violations; the backup keeps them as they are.")
+    if told["why_whole"]:
+        click.echo(f"Not an increment of the server's own, all of it was read: {told['why_whole']}")
+    if made.violations:
+        click.echo(
+            f"The database itself has {made.violations} foreign key violations; the backup keeps them as they are."
+        )

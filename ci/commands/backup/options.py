@@ -53,6 +53,7 @@ def stores(function: Command) -> Command:
         envvar="GYM_STORE",
         default=("var/backups",),
         help="A store that holds the backups: a directory, s3://, gs:// or az://; more than one mirror each other.  "
+        "Or pgbackrest:STANZA?config=FILE.  "
         "[default: GYM_STORE, or var/backups]",
     )(function)
 

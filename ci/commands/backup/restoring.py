@@ -68,9 +68,11 @@ def restore(
       gymkhana backup restore --dry-run
       gymkhana backup restore --to /tmp/look.db
       gymkhana backup restore --database postgresql://gym@127.0.0.1/gym --to-time 2026-11-23T09:00:00Z
+      gymkhana backup restore --database postgresql://gym@127.0.0.1/gym --store pgbackrest:main
     """
     from backups.addresses import engine_for, stores_at
     from backups.log.points import AtPosition, Newest, Point, at_time
+    from backups.pgbackrest import SCHEME
     from backups.restore import plan_restore
     from backups.restore import restore as bring_back
 
@@ -80,7 +82,8 @@ def restore(
         raise click.UsageError(
             "Say one of --to-time, --to-position, --to-lsn, --to-name, --backup, --in-place and --no-replay."
         )
-    if engine_for(database).kind == "postgres":
+    theirs = any(store.startswith(SCHEME) for store in stores)
+    if theirs or engine_for(database).kind == "postgres":
         if in_place or to_position is not None:
             raise click.UsageError(
                 "--in-place and --to-position are SQLite's; a cluster is restored whole, to a point in time."
@@ -149,29 +152,24 @@ def _goal(
 def _restore_cluster(
     where: _Cluster, goal: Goal | None, backup: str | None, dry_run: bool, yes: bool, keyring: Keyring, as_json: bool
 ) -> None:
-    from backups.addresses import stores_at
-    from backups.postgres.restore import data_directory, plan_restore
-    from backups.postgres.restore import restore as bring_back
+    from backups.vaults import vault_at
 
-    place = stores_at(where.stores)
-    data = _data_directory(where) or data_directory(place)
-    plan = plan_restore(place, data, backup=backup, goal=goal)
+    vault = vault_at(
+        where.stores,
+        keyring,
+        database=where.database,
+        position_of=options.POSITION,
+        spool=options.spool_of(where.stores, where.spool),
+    )
+    data = _data_directory(where) or vault.data_directory()
+    plan = vault.plan(data, backup=backup, goal=goal)
     if dry_run:
         _say_plan(plan, as_json)
         return
     if plan.database.exists() and not yes:
         _confirm(plan)
-    spool = options.spool_of(where.stores, where.spool)
     with shown(as_json) as progress:
-        restoration = bring_back(
-            place,
-            data,
-            backup=backup,
-            goal=goal,
-            spool=spool if spool.is_dir() else None,
-            keyring=keyring,
-            progress=progress,
-        )
+        restoration = vault.restore(data, backup=backup, goal=goal, progress=progress)
     _say_restoration(restoration, as_json)
 
 
@@ -182,8 +180,11 @@ def _data_directory(where: _Cluster) -> Path | None:
 
     if where.to is not None:
         return Path(where.to).resolve()
+    engine = engine_for(where.database)
+    if engine.kind != "postgres":  # None was named: pgBackRest's configuration tells.
+        return None
     try:
-        return engine_for(where.database).path_of(where.database)
+        return engine.path_of(where.database)
     except ServerAway:
         return None
 
@@ -229,7 +230,8 @@ def _say_restoration(restoration: Restoration, as_json: bool) -> None:
         *((("replayed", _told(replayed)),) if replayed else ()),
         (
             "holds",
-            f"{megabytes(restoration.size_bytes)}, {restoration.rows} rows, position {position_text(restoration.position)}",
+            f"{megabytes(restoration.size_bytes)}, {position_text(restoration.rows)} rows, "
+            f"position {position_text(restoration.position)}",
         ),
         ("evidence", str(restoration.evidence or "none: nothing was there")),
         ("took", f"{restoration.seconds:.1f} s: {phases}"),

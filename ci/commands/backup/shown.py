@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from backups.keeping.catalogue import Entry
     from backups.progress import Progress
+    from backups.vault import Kept
 
 
-def facts_of(entry: Entry) -> dict[str, Any]:
-    """One backup as plain values; what an unreadable manifest does not tell is null."""
-    manifest, facts = entry.manifest, entry.manifest.facts if entry.manifest else None
+def facts_of(entry: Kept) -> dict[str, Any]:
+    """One backup as plain values; what an unreadable manifest does not tell, or a repository not know, is null."""
+    from backups.clock import rfc3339
+    from backups.keeping.catalogue import Entry
+
+    manifest = entry.manifest if isinstance(entry, Entry) else None
+    facts = manifest.facts if manifest else None
+    unread = isinstance(entry, Entry) and manifest is None
     return {
         "id": entry.id,
         "sequence": entry.sequence,
@@ -28,40 +33,38 @@ def facts_of(entry: Entry) -> dict[str, Any]:
         "level": entry.level if entry.level >= 0 else None,
         "pinned": entry.pinned,
         "fault": entry.fault,
-        "taken": manifest.taken if manifest else None,
+        "taken": manifest.taken if manifest else None if unread else rfc3339(entry.taken),
         "taken_t": manifest.taken_t if manifest else None,
-        "seconds": manifest.seconds if manifest else None,
-        "engine": manifest.engine if manifest else None,
-        "database": manifest.database if manifest else None,
-        "size_bytes": manifest.size_bytes if manifest else None,
-        "stored_bytes": manifest.stored_bytes if manifest else None,
+        "seconds": entry.seconds,
+        "engine": entry.engine,
+        "database": entry.database,
+        "size_bytes": entry.size_bytes,
+        "stored_bytes": entry.stored_bytes,
         "rows": facts.rows if facts else None,
         "position": facts.position if facts else None,
         "revision": facts.revision if facts else None,
         "sealed_to": list(manifest.envelope.recipients) if manifest and manifest.envelope else [],
-        "verified": [look.at for look in entry.verifications if look.ok],
+        "verified": [look.at for look in entry.verifications if look.ok] if isinstance(entry, Entry) else [],
     }
 
 
-def row(entry: Entry) -> tuple[str, ...]:
+def row(entry: Kept) -> tuple[str, ...]:
     """The line of one backup in a table: id, kind, taken, size, stored, rows, position, state."""
-    manifest = entry.manifest
-    if manifest is None:
-        return (entry.id, entry.kind, "-", "-", "-", "-", "-", entry.state)
+    told = facts_of(entry)
     return (
         entry.id,
         entry.kind,
-        manifest.taken,
-        megabytes(manifest.size_bytes),
-        megabytes(manifest.stored_bytes),
-        str(manifest.facts.rows),
-        position_text(manifest.facts.position),
+        told["taken"] or "-",
+        "-" if entry.size_bytes is None else megabytes(entry.size_bytes),
+        "-" if entry.stored_bytes is None else megabytes(entry.stored_bytes),
+        position_text(told["rows"]),
+        position_text(told["position"]),
         entry.state,
     )
 
 
 def position_text(position: int | None) -> str:
-    """How far the application had come, for people."""
+    """How far the application had come, for people; a dash when nobody knows."""
     return "-" if position is None else str(position)
 
 

@@ -39,7 +39,7 @@ busy := $(wildcard var/runs/*/leases/*.json)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 MADE := var/runs var/bench
 
-.PHONY: help setup setup-k6 fmt check types test soak bench bench-backups doctor serve migrate load backup verify restore chaos demo \
+.PHONY: help setup setup-k6 fmt check types test soak bench bench-backups bench-overload doctor serve migrate load backup verify restore chaos demo \
 	drill drill-backups report summary clean
 
 help: ## List the targets and the variables
@@ -53,7 +53,8 @@ help: ## List the targets and the variables
 	@echo "  TOOL=k6       load tool, instead of locust"
 	@echo "  ONLY=NAME     this drill or group of drills, or this backup, and no other"
 	@echo "  RUN=ID        the run to report on, instead of the newest"
-	@echo "  SIZE_MB=N     size of the database of bench-backups (1000); ROUNDS=N how often (5, of PostgreSQL 3)"
+	@echo "  SIZE_MB=N     size of the database of bench-backups (1000)"
+	@echo "  ROUNDS=N      how often a benchmark is run, for the median (5, backups of PostgreSQL 3)"
 
 setup: $(SETUP) ## Make .venv from the lock file; needs no root, does nothing when nothing changed
 
@@ -107,6 +108,9 @@ bench: $(SETUP) ## Benchmarks, into var/bench/ and as a table
 
 bench-backups: $(SETUP) ## Backups side by side with the usual tools; about ten minutes, 43 GB of room, 21 GB with DB=postgres
 	$(own_stand)$(BIN)/python -m tests.bench.backups$(if $(filter postgres,$(DB)),.postgres).side_by_side $(size)
+
+bench-overload: $(SETUP) ## The service at once, twice and four times a capacity by design; about three minutes
+	$(BIN)/python -m tests.bench.overload.goodput $(if $(ROUNDS),--rounds $(ROUNDS))
 
 doctor: $(SETUP) ## Say what is here, what is missing, and what that costs
 	$(GYMKHANA) doctor

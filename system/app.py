@@ -21,15 +21,20 @@ from system import (
     tournament_routes,
     user_routes,
 )
+from system.admission import Door
 from system.database import Limits, async_engine_for, engine_for, is_sqlite, sqlite_path
 from system.dispatch import Dispatch
 from system.edge import Edge
 from system.errors import Invalid, NotFound, ServiceError
+from system.failpoints import Failpoints
 from system.lanes import Lanes
+from system.modes import Modes
 from system.passwords import HashingPool
 from system.problems import problem_bytes
+from system.rates import Rates
 from system.reads import LONG_READ_MS, LONG_READS, PostgresReads, Reads, SqliteReads
 from system.settings import Settings
+from system.slowness import Slowness
 
 
 def open_reads(config: Settings) -> Reads:
@@ -53,6 +58,10 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     Its lifespan opens the lanes and starts the watch and the periodic jobs; the database must be at the code's schema.
     """
 
+    door = Door(config.request_places)
+    modes = Modes(config.runtime_directory())
+    rates = Rates(config.rate_requests, config.rate_window_s, config.rate_clients) if config.rate_requests else None
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         lanes = Lanes(
@@ -62,6 +71,9 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
             write_places=config.write_places,
             read_deadline_s=config.read_deadline_ms / 1000,
             write_deadline_s=config.write_deadline_ms / 1000,
+            door=door,
+            modes=modes,
+            slowness=Slowness(Failpoints(config.failpoints)) if config.failpoints else None,
         )
         app.state.lanes = lanes
         app.state.health = health.Health(lanes, config.database_url)
@@ -101,7 +113,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     app.add_exception_handler(Exception, _problem)  # answered here, raised on to the edge, which logs it
     _bad_parameters(app)
     app.state.dispatch = Dispatch(routers, app)
-    return app, Edge(app.state.dispatch, config.body_limit_bytes, config.request_places)
+    return app, Edge(app.state.dispatch, config.body_limit_bytes, door, modes, rates)
 
 
 async def _leave_pages(config: Settings) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from system import watch
 from system.apply import apply, unavailable, unknown
 from system.database import SessionLocal
-from system.errors import ServiceError
+from system.errors import READ_ONLY, ServiceError
 from system.failpoints import Failpoints
 from system.shipping import NotShipped, Shipping
 from system.statements import Session
@@ -105,6 +105,9 @@ class Batches:
                 if aborted.culprit is not None:
                     left.remove(aborted.culprit)
                     refused.append(unavailable(aborted.culprit, "job-too-long", "The job ran over its time."))
+                unwritable = watch.unwritable(aborted.cause)
+                if unwritable and not self.fenced:
+                    return refused + [unavailable(ask, READ_ONLY, unwritable) for ask in left]
         reason = self.fenced or "The database connection was lost."
         code = "database-fenced" if self.fenced else "connection-lost"
         return refused + [unavailable(ask, code, reason) for ask in left]
@@ -193,6 +196,8 @@ class Batches:
             return Answer(ask.number, error.kind, error.code, error.message)
         if isinstance(error, DBAPIError):
             self._fence(self._distrust(error))
+            if unwritable := watch.unwritable(error):
+                return unavailable(ask, READ_ONLY, unwritable)
         log.error("job failed", job=ask.job, operation=ask.operation.id, error=repr(error))
         return unavailable(ask, "job-failed", "The operation failed and was rolled back.")
 
@@ -200,6 +205,8 @@ class Batches:
         # Busy and full are reported before a frame becomes valid; any other error may leave a commit that a crash replays.
         log.error("commit failed", jobs=len(asks), error=str(error.orig))
         self._fence(self._distrust(error))
+        if unwritable := watch.unwritable(error):
+            return [unavailable(ask, READ_ONLY, unwritable) for ask in asks]
         if watch.transient(error):
             return [unavailable(ask, "commit-refused", "The database took no writes.") for ask in asks]
         return [

@@ -154,14 +154,15 @@ def _postgres(url: str, writer: bool, pooled: bool, limits: Limits) -> Engine:
 
 
 def _connect_arguments(limits: Limits, *, writer: bool) -> dict[str, Any]:
-    settings = {
+    settings: dict[str, object] = {
         "statement_timeout": limits.statement_ms,
         "lock_timeout": limits.lock_ms,
         "idle_in_transaction_session_timeout": limits.idle_in_transaction_ms,
-        "default_transaction_read_only": "off" if writer else "on",
         # The same few statements for ever: a plan for each set of parameters costs more than it can win.
         "plan_cache_mode": "force_generic_plan",
     }
+    if not writer:  # A writer's is left to the server: an operator may have made the whole of it read-only.
+        settings["default_transaction_read_only"] = "on"
     return {
         "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         "application_name": f"gymkhana-{'writer' if writer else 'reader'}",

@@ -1,7 +1,8 @@
-"""The outermost layer of every request: its id, its size, its time, its log line, and the drain.
+"""The outermost layer of every request: its id, its size, its time, its log line, the drain, and whether it comes in.
 
 A raw ASGI layer, because it is crossed by every request: request id, body limit, metrics, and the last resort when a
-handler raises what nobody expected.
+handler raises what nobody expected. Who comes in is decided by others, in this order: what this client has left
+(`rates.py`), what the service does without just now (`modes.py`), and whether there is room (`admission.py`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from typing import Any
 import structlog
 
 from system import metrics
-from system.errors import TooLarge, Unavailable
+from system.admission import Door, Lane
+from system.errors import RateLimited, TooLarge, Unavailable
 from system.metrics import LANE_SHED
+from system.modes import Modes
 from system.problems import problem_bytes
+from system.rates import Rates, by_address, client_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -26,8 +30,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ALWAYS = ("/health/", "/metrics")
 """Paths answered however full the service is: whoever asks how it is must be told."""
-
-SHED = LANE_SHED.labels("edge", "all", "service-full")
+DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notifications", "operations")
+"""What a path can begin with; everything else is one domain together, or a client could make new ones at will."""
+READS = ("GET", "HEAD", "OPTIONS")
 
 log = structlog.get_logger()
 
@@ -35,13 +40,16 @@ log = structlog.get_logger()
 class Edge:
     """Wraps an ASGI application. `drain()` refuses what comes after it and waits for what came before.
 
-    At most `places` requests are inside at once; one more is refused here, where a refusal costs next to nothing. After an
-    outage everybody comes back at the same moment, and a service that queues them all answers none of them in time.
+    Without `rates` every client may ask as often as it likes.
     """
 
-    def __init__(self, app: App, body_limit_bytes: int, places: int) -> None:
+    def __init__(
+        self, app: App, body_limit_bytes: int, door: Door, modes: Modes | None = None, rates: Rates | None = None
+    ) -> None:
         self._app = app
-        self._places = places
+        self._door = door
+        self._modes = modes
+        self._rates = rates
         self._body_limit_bytes = body_limit_bytes
         self._draining = False
         self._under_way = 0
@@ -76,28 +84,40 @@ class Edge:
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
+        more = [(b"request-id", request_id.encode())]
 
         async def sending(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), *more]
             await send(message)
 
+        at_the_edge = False
         try:
             if self._draining:
                 late = Unavailable("draining", "The service is shutting down.")
                 await _send_problem(sending, *problem_bytes(late, request_id), closing=True)
-            elif self._under_way > self._places and not scope["path"].startswith(ALWAYS):
-                SHED.inc()
-                busy = Unavailable("service-full", "The service is at its limit.")
-                await _send_problem(sending, *problem_bytes(busy, request_id))
             elif (size := _content_length(scope)) is not None and size > self._body_limit_bytes:
                 await _send_problem(
                     sending, *problem_bytes(_too_large(self._body_limit_bytes), request_id), closing=True
                 )
-            else:
+            elif scope["path"].startswith(ALWAYS):
                 await self._app(scope, _bounded(receive, self._body_limit_bytes), sending)
+            else:
+                lane, domain = where(scope["method"], scope["path"])
+                try:
+                    await self._come_in(scope, lane, domain, more)
+                except (Unavailable, RateLimited) as error:
+                    at_the_edge = True
+                    await _send_problem(sending, *problem_bytes(error, request_id))
+                    return
+                try:
+                    await self._app(scope, _bounded(receive, self._body_limit_bytes), sending)
+                finally:
+                    self._door.leave(lane, domain)
+                    if status == 401 and self._rates is not None:
+                        self._charge_the_address(scope, self._rates)
         except TooLarge as error:
             if status == 0:
                 await _send_problem(sending, *problem_bytes(error, request_id), closing=True)
@@ -109,10 +129,42 @@ class Edge:
             route = _route(scope)
             metrics.requests(scope["method"], route, status).inc()
             metrics.request_seconds(route).observe(time.perf_counter() - began)
-            if status >= 500:
+            if status >= 500 and not at_the_edge:  # Those are counted: a line for each would cost more than refusing.
                 log.warning(
                     "request refused", request_id=request_id, method=scope["method"], route=route, status=status
                 )
+
+    async def _come_in(self, scope: Scope, lane: Lane, domain: str, more: list[tuple[bytes, bytes]]) -> None:
+        """Inside the door; raises Unavailable or RateLimited. What the client should know of its rate is in `more`."""
+        if self._rates is not None:
+            self._spend(scope, self._rates, more)
+        if self._modes is not None:
+            self._modes.check(domain, writes=lane == "write")
+        await self._door.enter(lane, domain)
+
+    def _spend(self, scope: Scope, rates: Rates, more: list[tuple[bytes, bytes]]) -> None:
+        address = _address(scope)
+        client = client_of(_header(scope, b"authorization"), address)
+        try:
+            if rates.standing(by_address(address)).remaining < 1:
+                client = by_address(address)
+            standing = rates.spend(client)
+        except RateLimited:
+            LANE_SHED.labels("edge", "all", "rate-limited").inc()
+            more += rates.fields(rates.standing(client))
+            raise
+        more += rates.fields(standing)
+
+    def _charge_the_address(self, scope: Scope, rates: Rates) -> None:
+        address = by_address(_address(scope))
+        if _header(scope, b"authorization") and rates.standing(address).remaining >= 1:
+            rates.spend(address)
+
+
+def where(method: str, path: str) -> tuple[Lane, str]:
+    """Which lane a request is for, and which domain."""
+    first = path[1:].partition("/")[0]
+    return "read" if method in READS else "write", first if first in DOMAINS else "other"
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
@@ -146,6 +198,15 @@ def _request_id(scope: Scope) -> str:
         if name == b"request-id" and 0 < len(value) <= 120 and value.isascii() and value.decode().isprintable():
             return str(value.decode())
     return secrets.token_hex(8)
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((bytes(value) for name, value in scope["headers"] if name == wanted), b"")
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
 
 
 def _content_length(scope: Scope) -> int | None:

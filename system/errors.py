@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+READ_ONLY = "read-only"
+"""Code of the Unavailable that says that nothing can be written for now; reading goes on."""
+
 
 class ServiceError(Exception):
     """Base of the family. `code` is stable and machine-readable; `str()` is one sentence for people."""
 
     kind: ClassVar[str] = "internal"
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.retry_after_s = retry_after_s
 
 
 class Invalid(ServiceError):
@@ -66,6 +70,12 @@ class Unavailable(ServiceError):
     """Not now: a full queue, a passed deadline, a fenced database. Nothing was applied; trying again is safe."""
 
     kind = "unavailable"
+
+
+class RateLimited(ServiceError):
+    """This client has asked for more than its share. Nothing was done; trying again later is safe."""
+
+    kind = "rate-limited"
 
 
 class OutcomeUnknown(ServiceError):

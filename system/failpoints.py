@@ -3,7 +3,7 @@
 They exist only when `GYM_FAILPOINTS` names a directory. One is armed by a file there, disarmed by removing the file or by
 its own expiry, and writes one line of proof before it acts:
 
-    <directory>/<name>.json        {"name", "seed", "rate", "max_hits", "domains", "until"}
+    <directory>/<name>.json        {"name", "seed", "rate", "max_hits", "domains", "until", "ms"}
     <directory>/<name>.hits.jsonl  {"t", "name", "operation", "domain"}   one line per hit
 """
 
@@ -18,10 +18,14 @@ import msgspec
 
 FAIL_IN_TRANSACTION = "fail-in-transaction"
 KILL_CONNECTIONS = "kill-connections"
+SLOW_SERVICE = "slow-service"
 
 
 class Armed(msgspec.Struct, frozen=True):
-    """How one failpoint behaves while its file is there. `until` is on the monotonic clock, in seconds."""
+    """How one failpoint behaves while its file is there. `until` is on the monotonic clock, in seconds.
+
+    `ms` is how long it lasts, for one that is no failure but a delay.
+    """
 
     name: str
     seed: int
@@ -29,6 +33,7 @@ class Armed(msgspec.Struct, frozen=True):
     until: float
     max_hits: int | None = None
     domains: tuple[str, ...] | None = None
+    ms: float = 0.0
 
 
 class Injected(Exception):
@@ -57,6 +62,11 @@ class Failpoints:
         version, _, _, _ = self._known[name]
         self._known[name] = (version, armed, dice, hits + 1)
         return True
+
+    def milliseconds(self, name: str) -> float:
+        """How long the failpoint that was hit just now lasts."""
+        armed, _, _ = self._armed(name)
+        return armed.ms if armed is not None else 0.0
 
     def _armed(self, name: str) -> tuple[Armed | None, random.Random, int]:
         path = self._path(f"{name}.json")

@@ -3,6 +3,11 @@
 Live says only that the process answers. Ready writes a row and reads it back, at most once a second whoever asks. The
 watch looks five times a second whether the database is still ours, and has the engine check its structure, spending at
 most a twentieth of a core on it.
+
+Ready names the degraded modes (`modes.py`). With a domain off it is a `warn`, and 200: everything else is served. When
+nothing can be written it is a `fail`, and 503, as whoever waits for a service or watches one means one that takes writes;
+a load balancer that would rather have readers served asks `?accept=read-only`, which is then a `warn`, and 200. In the
+draft for health+json (draft-inadarei-api-health-check-06) a `warn` is never anything else.
 """
 
 from __future__ import annotations
@@ -12,13 +17,14 @@ import contextlib
 import itertools
 import time
 import uuid
+from typing import Literal
 
 import msgspec
 import structlog
 from fastapi import APIRouter, Request, Response
 
 from system import health_jobs
-from system.errors import ServiceError
+from system.errors import READ_ONLY, ServiceError
 from system.http import lanes, now_ms
 from system.jobs import Operation
 from system.lanes import Lanes
@@ -26,6 +32,8 @@ from system.metrics import READY
 
 READY_CACHED_S = 1.0
 IDENTITY_INTERVAL_S = 0.2
+PROBE_INTERVAL_S = 0.25
+"""How often a write is tried while writes are refused."""
 CHECK_INTERVAL_S = 1.0
 CHECK_SHARE = 20
 """A structure check is followed by a rest this many times as long as it took."""
@@ -44,14 +52,20 @@ class Health:
         self._asking = asyncio.Lock()
         self._asked = float("-inf")
         self._trouble = "not asked yet"
+        self.readable = False
         self.started = False
 
+    @property
+    def modes(self) -> dict[str, str]:
+        """The degraded modes, with their reasons."""
+        return self._lanes.modes.told()
+
     async def trouble(self) -> str:
-        """Empty when a write was read back within the last second, else why not."""
+        """Empty when a write was read back within the last second, else why not; `readable` says whether reading works."""
         async with self._asking:
             if self._lanes.fenced:
-                self._trouble = self._lanes.fenced
-            elif time.monotonic() - self._asked > READY_CACHED_S or self._trouble:
+                self._trouble, self.readable = self._lanes.fenced, False
+            elif time.monotonic() - self._asked > READY_CACHED_S or self._trouble or self._lanes.modes.read_only:
                 self._trouble = await self._ask()
                 self._asked = time.monotonic()
         READY.set(0 if self._trouble else 1)
@@ -61,11 +75,18 @@ class Health:
     async def _ask(self) -> str:
         value = next(self._values)
         operation = Operation(f"system.beat.{uuid.uuid4()}", "system", None, "", now_ms())
+        trouble, self.readable = "", False
         try:
             await self._lanes.write(health_jobs.beat, value, operation=operation)
+        except ServiceError as error:
+            trouble = error.message
+        try:
             found = await self._lanes.read("health", health_jobs.last_beat)
         except ServiceError as error:
-            return error.message
+            return trouble or error.message
+        self.readable = True
+        if trouble:
+            return trouble
         return "" if found is not None and found >= value else f"wrote {value} and read {found}"
 
     async def watch(self) -> None:
@@ -73,12 +94,21 @@ class Health:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_identity())
             group.create_task(self._watch_structure())
+            group.create_task(self._watch_writing())
 
     async def _watch_identity(self) -> None:
         while True:
             if self._lanes.look():
                 READY.set(0)
+            self._lanes.modes.look()
             await asyncio.sleep(IDENTITY_INTERVAL_S)
+
+    async def _watch_writing(self) -> None:
+        """Finds out that the writer is away before a client does, and that writing works again before one may try."""
+        while not self._lanes.fenced:
+            if self._lanes.writer_away or self._lanes.modes.read_only:
+                await self.trouble()
+            await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def _watch_structure(self) -> None:
         while not self._lanes.fenced:
@@ -99,10 +129,14 @@ async def live(request: Request) -> Response:
 
 
 @router.get("/ready", response_model=None)
-async def ready(request: Request) -> Response:
-    """A row was written and read back within the last second."""
-    trouble = await request.app.state.health.trouble()
-    return _answer(trouble, {"database": trouble or "written and read back"})
+async def ready(request: Request, accept: Literal["read-only"] | None = None) -> Response:
+    """A row was written and read back within the last second; with `accept`, it is enough that one could be read."""
+    health: Health = request.app.state.health
+    trouble = await health.trouble()
+    modes = health.modes
+    if trouble and accept == READ_ONLY and READ_ONLY in modes and health.readable:
+        return _answer("", {"database": trouble}, modes)
+    return _answer(trouble, {"database": trouble or "written and read back"}, modes)
 
 
 @router.get("/startup", response_model=None)
@@ -113,7 +147,8 @@ async def startup(request: Request) -> Response:
     return _answer(trouble, {})
 
 
-def _answer(trouble: str, checks: dict[str, str]) -> Response:
-    body = {"status": "fail" if trouble else "pass", "output": trouble, "checks": checks}
+def _answer(trouble: str, checks: dict[str, str], modes: dict[str, str] | None = None) -> Response:
+    status = "fail" if trouble else "warn" if modes else "pass"
+    body = {"status": status, "output": trouble, "checks": checks, "modes": modes or {}}
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if trouble else {})
     return Response(msgspec.json.encode(body), 503 if trouble else 200, headers, "application/health+json")

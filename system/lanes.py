@@ -21,10 +21,13 @@ import structlog
 from sqlalchemy import Connection
 
 from system import metrics, processes
-from system.errors import OutcomeUnknown, ServiceError, Unavailable
+from system.admission import Door, Lane
+from system.errors import READ_ONLY, OutcomeUnknown, ServiceError, Unavailable
 from system.jobs import Job, Operation
 from system.metrics import LANE_SHED, SHIP_SECONDS
+from system.modes import Modes
 from system.reads import ReadFailed, Reads, ReadTooLong
+from system.slowness import Slowness
 from system.statements import Reader
 from system.wire import Answer, Ask, Frames, answer, pack, socket_path
 
@@ -34,6 +37,10 @@ R = TypeVar("R")
 RECONNECT_INTERVAL_S = 0.05
 GRACE_S = 5.0
 """How much longer than its deadline a job that was sent is waited for, before its outcome is called unknown."""
+HEALTH = "health"
+"""The domain that always finds a place, is never slowed, and whose writes show when writing works again."""
+FAULTS = ("job-failed", "job-too-long")
+"""Answers that say that a job broke, and not that a rule said no or that the database was away."""
 
 log = structlog.get_logger()
 
@@ -50,7 +57,7 @@ class Places:
     @contextlib.contextmanager
     def take(self, domain: str) -> Iterator[None]:
         """One place for as long as the block runs. Raises Unavailable at once when there is none."""
-        if self._free == 0:
+        if self._free <= 0 and domain != HEALTH:
             self.shed(domain, "lane-full", "The service is at its limit.")
         if self._held[domain] >= self._share:
             self.shed(domain, "domain-full", f"Too many {domain} requests are waiting.")
@@ -95,6 +102,9 @@ class Lanes:
         write_places: int,
         read_deadline_s: float,
         write_deadline_s: float,
+        door: Door | None = None,
+        modes: Modes | None = None,
+        slowness: Slowness | None = None,
     ) -> None:
         self._reader = reader
         self._reads = Places("read", read_places)
@@ -102,6 +112,9 @@ class Lanes:
         self._read_deadline_s = read_deadline_s
         self._write_deadline_s = write_deadline_s
         self._writer = WriterLink(runtime)
+        self._door = door or Door(read_places + write_places)
+        self._slowness = slowness
+        self.modes = modes or Modes(runtime)
         self.fenced = ""
 
     async def open(self) -> None:
@@ -133,11 +146,25 @@ class Lanes:
         """
         self._check()
         domain = job.domain
+        entered = time.monotonic()
         with self._writes.take(domain):
+            if self._slowness is not None and domain != HEALTH:
+                await self._slowness.take(domain, lambda: self._patience("write", domain, entered))
             ask = Ask(0, job.name, args, operation, time.monotonic() + self._write_deadline_s)
-            got = await self._writer.ask(ask)
+            try:
+                got = await self._writer.ask(ask)
+            except Unavailable as error:
+                self.modes.refuse_writes(error.message)
+                raise
+        if got.code == READ_ONLY:
+            self.modes.refuse_writes(got.message)
+        if domain != HEALTH:
+            self.modes.ended(domain, failed=got.code in FAULTS)
         if got.kind:
             raise _error(got)
+        self.modes.take_writes()
+        took_s = (got.database_ms + got.shipped_ms) / 1000
+        self._waited("write", domain, time.monotonic() - entered - took_s, took_s)
         metrics.database_seconds("write", domain).observe(got.database_ms / 1000)
         if got.shipped_ms:
             SHIP_SECONDS.observe(got.shipped_ms / 1000)
@@ -149,17 +176,31 @@ class Lanes:
         """What `function(connection, *args)` returns, in a transaction that is rolled back."""
         self._check()
         with self._reads.take(domain):
-            deadline = time.monotonic() + self._read_deadline_s
+            entered, turn = time.monotonic(), 0.0
+            deadline = entered + self._read_deadline_s
             await asyncio.sleep(0)  # so that those who arrived together are counted before the first of them runs
+            if self._slowness is not None and domain != HEALTH:
+                await self._slowness.take(domain, lambda: self._patience("read", domain, entered))
             if time.monotonic() > deadline:
                 self._reads.shed(domain, "deadline-passed", "The read waited longer than its deadline.")
+
+            def taken(connection: Reader) -> R:
+                nonlocal turn
+                turn = time.monotonic()
+                return function(connection, *args, **kw)
+
             began = time.perf_counter()
+            failed = False
             try:
-                return await self._reader.read(deadline, lambda connection: function(connection, *args, **kw))
+                return await self._reader.read(deadline, taken)
             except (ReadTooLong, ReadFailed) as error:
+                failed = True
                 raise self._refusal(error) from error
             finally:
                 metrics.database_seconds("read", domain).observe(time.perf_counter() - began)
+                now = time.monotonic()
+                self._waited("read", domain, (turn or now) - entered, now - turn if turn else 0.0)
+                self.modes.ended(domain, failed=failed)
 
     async def long_read(
         self, domain: str, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kw: P.kwargs
@@ -172,9 +213,25 @@ class Lanes:
             except (ReadTooLong, ReadFailed) as error:
                 raise self._refusal(error) from error
 
+    @property
+    def writer_away(self) -> bool:
+        """Whether nothing can be written because the writer cannot be reached."""
+        return self._writer.away
+
     async def damage(self) -> str:
         """What the engine's own quick check finds wrong with the database, empty when nothing is."""
         return await self.long_read("health", self._reader.damage)
+
+    def _patience(self, lane: Lane, domain: str, entered: float) -> None:
+        """Raises Unavailable when a job has waited in its lane for longer than anybody may just now."""
+        if time.monotonic() - entered > self._door.patience_s(lane):
+            places = self._reads if lane == "read" else self._writes
+            places.shed(domain, "queue-too-long", "The request has waited too long for its turn.")
+
+    def _waited(self, lane: Lane, domain: str, waited_s: float, took_s: float) -> None:
+        if domain != HEALTH:
+            self._door.waited(lane, waited_s, took_s)
+            metrics.queue_seconds(lane).observe(max(0.0, waited_s))
 
     def _refusal(self, error: ReadTooLong | ReadFailed) -> Unavailable:
         if isinstance(error, ReadTooLong):
@@ -210,10 +267,15 @@ class WriterLink:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
 
+    @property
+    def away(self) -> bool:
+        """Whether nothing can be sent to the writer now."""
+        return self._stream is None
+
     async def ask(self, ask: Ask) -> Answer:
         """The writer's answer. Raises Unavailable when nothing was sent, OutcomeUnknown when the answer never came."""
         if self._stream is None:
-            raise Unavailable("writer-away", "The database writer is being restarted.")
+            raise Unavailable(READ_ONLY, "The database writer is being restarted.")
         self._number += 1
         number = self._number
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

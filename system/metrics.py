@@ -48,6 +48,16 @@ MEMORY = Gauge(
 LANE_DEPTH = Gauge(
     "gymkhana_lane_depth", "Jobs waiting or under way.", ("lane", "domain"), registry=REGISTRY,
 )  # fmt: skip
+QUEUE_SECONDS = Histogram(
+    "gymkhana_queue_seconds", "Time spent waiting: before the door, or in the lane for a turn.", ("lane", "place"),
+    buckets=_REQUEST_BUCKETS, registry=REGISTRY,
+)  # fmt: skip
+ADMISSION_LIMIT = Gauge(
+    "gymkhana_admission_limit", "Requests that may be inside the lane at once.", ("lane",), registry=REGISTRY,
+)  # fmt: skip
+DEGRADED = Gauge(
+    "gymkhana_degraded", "1 while the service is in that degraded mode.", ("mode",), registry=REGISTRY,
+)  # fmt: skip
 LANE_SHED = Counter("gymkhana_lane_shed", "Jobs refused unapplied.", ("lane", "domain", "reason"), registry=REGISTRY)
 WRITE_RETRIES = Counter(
     "gymkhana_write_retries", "Jobs run again, as the server rolled them back or was lost.", ("reason",),
@@ -125,6 +135,7 @@ class _Summed(Collector):
 _TOGETHER: Mapping[str, Callable[[list[float]], float]] = {
     "gymkhana_ready": min,
     "gymkhana_outbox_pending": max,
+    "gymkhana_degraded": max,
     "gymkhana_open_connections": itemgetter(0),
     "gymkhana_memory_bytes": itemgetter(0),
 }
@@ -194,3 +205,9 @@ def database_seconds(lane: str, domain: str) -> Histogram:
 def lane_depth(lane: str, domain: str) -> Gauge:
     """The gauge of that domain's jobs in that lane."""
     return LANE_DEPTH.labels(lane, domain)
+
+
+@cache
+def queue_seconds(lane: str) -> Histogram:
+    """The histogram of what jobs waited in that lane for their turn."""
+    return QUEUE_SECONDS.labels(lane, "lane")

@@ -38,6 +38,7 @@ async def _deliver(lanes: Lanes) -> None:
             pending = await lanes.read("notifications", notification_service.pending_count)
             OUTBOX_PENDING.set(pending)
             if pending:
+                lanes.modes.check("notifications", writes=True)
                 now = now_ms()
                 await lanes.write(
                     notification_service.deliver_due, DELIVERY_LIMIT, now, operation=_operation("deliver", now)
@@ -52,6 +53,7 @@ async def _expire(lanes: Lanes) -> None:
         await asyncio.sleep(EXPIRY_INTERVAL_S)
         now = now_ms()
         try:
+            lanes.modes.check("challenges", writes=True)
             await lanes.write(challenge_service.expire_due, EXPIRY_LIMIT, now, operation=_operation("expire", now))
         except ServiceError as error:
             log.info("expiry put off", reason=error.message)

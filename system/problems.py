@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from system.errors import OutcomeUnknown, ServiceError, Unavailable
+from system.errors import OutcomeUnknown, RateLimited, ServiceError, Unavailable
 
 TYPE_PREFIX = "urn:gymkhana:problem:"
 
@@ -18,6 +18,7 @@ _STATUS = {
     "not-found": 404,
     "conflict": 409,
     "reused": 422,
+    "rate-limited": 429,
     "unavailable": 503,
     "outcome-unknown": 503,
 }
@@ -28,8 +29,8 @@ def problem_bytes(
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body of the problem that `error` is.
 
-    `Outcome: not-applied` is sent with Unavailable alone: only then is it certain that nothing was written. Whatever is
-    no ServiceError is a 500 whose details stay in the log.
+    `Outcome: not-applied` is sent with Unavailable and RateLimited alone: they say that trying again is safe, and a client
+    that is told so must be able to rely on it. Whatever is no ServiceError is a 500 whose details stay in the log.
     """
     if not isinstance(error, ServiceError):
         error = ServiceError("internal", "Something went wrong that is not yours to mend; the log has it.")
@@ -45,11 +46,11 @@ def problem_bytes(
         }
     )
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
+    if status in (429, 503):
+        headers.append((b"retry-after", str(error.retry_after_s).encode()))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | RateLimited):
         headers.append((b"outcome", b"not-applied"))
     if isinstance(error, OutcomeUnknown):
         headers.append((b"outcome", b"unknown"))

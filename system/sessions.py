@@ -26,7 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from system import sqlstate
 from system.apply import apply, unavailable, unknown
 from system.database import SessionLocal
-from system.errors import ServiceError
+from system.errors import READ_ONLY, ServiceError
 from system.failpoints import Failpoints
 from system.metrics import WRITE_RETRIES
 from system.statements import Session
@@ -34,6 +34,7 @@ from system.wire import Answer, Ask
 
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.5
+_AWAY = ("no-connection", "connection-lost")
 
 log = structlog.get_logger()
 
@@ -85,7 +86,7 @@ class Sessions:
     def answer(self, ask: Ask) -> Answer:
         """The answer to one job, after its commit, or after it is certain or as unknown as it will stay."""
         doubt, pause_s = "", FIRST_PAUSE_S
-        look = False
+        away, look = False, False
         while not self.fenced:
             if time.monotonic() > ask.deadline:
                 break
@@ -95,6 +96,7 @@ class Sessions:
                 look = True
             except _Again as again:
                 look = True
+                away = again.reason in _AWAY
                 WRITE_RETRIES.labels(again.reason).inc()
                 if again.doubt:
                     doubt = "The connection was lost while the commit was under way."
@@ -105,6 +107,8 @@ class Sessions:
             return unknown(ask.number, "commit-unknown", doubt)
         if self.fenced:
             return unavailable(ask, "database-fenced", self.fenced)
+        if away:
+            return unavailable(ask, READ_ONLY, "The database server could not be reached for writing.")
         return unavailable(ask, "deadline-passed", "The database did not get to it before its deadline.")
 
     def _work(self) -> None:
@@ -144,6 +148,8 @@ class Sessions:
             raise _Again("no-connection", error) from error
         if isinstance(error, DBAPIError):
             self._distrust(error)
+            if unwritable := sqlstate.unwritable(error):
+                return unavailable(ask, READ_ONLY, unwritable)
             if sqlstate.rolled_back(error):
                 raise _Again(sqlstate.state(error), error) from error
             if sqlstate.lost(error):

@@ -32,8 +32,13 @@ class Settings(BaseSettings):
     """Directory where failpoints are armed. Unset, as in production, no failpoint exists."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    request_places: int = Field(default=512, ge=1)
-    """Requests inside the service at once, whatever they do; one more is refused at the door."""
+    request_places: int = Field(default=1024, ge=1)
+    """Requests inside the service and before its door at once; one more is refused. One domain may hold half of them."""
+    rate_requests: int = Field(default=0, ge=0)
+    """Requests that one client may make within the window; 0, the default, is as many as it likes."""
+    rate_window_s: int = Field(default=10, ge=1)
+    rate_clients: int = Field(default=10_000, ge=1)
+    """Clients whose rate is remembered, in each HTTP process."""
     read_places: int = Field(default=1024, ge=1)
     """Reads under way or waiting, all domains together."""
     write_places: int = Field(default=1024, ge=1)

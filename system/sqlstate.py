@@ -11,6 +11,11 @@ QUERY_CANCELED = "57014"
 UNIQUE_VIOLATION = "23505"
 UNDEFINED_TABLE = "42P01"
 
+_UNWRITABLE = {
+    "25006": "The database server takes no writes: it is read-only or in recovery.",
+    "53100": "The database server's disk is full.",
+}
+
 _DAMAGED = {"XX001": "is damaged", "XX002": "has a damaged index", "58030": "cannot be read or written"}
 _AWAY = ("08", "57P", "53300")
 """Connection exceptions, a server that ends or starts, too many connections."""
@@ -25,6 +30,11 @@ def state(error: BaseException) -> str:
 def fatal(error: BaseException) -> str:
     """What is wrong with the data when `error` says that it cannot be trusted any more, else empty."""
     return _DAMAGED.get(state(error), "")
+
+
+def unwritable(error: BaseException) -> str:
+    """Why nothing can be written for now though everything can be read, else empty."""
+    return _UNWRITABLE.get(state(error), "")
 
 
 def lost(error: BaseException) -> bool:

@@ -64,3 +64,8 @@ def interrupted(error: BaseException) -> bool:
 def transient(error: BaseException) -> bool:
     """True when nothing was written and trying again later may work: busy, out of memory or space, read-only."""
     return error_code(error) in (_BUSY, _NOMEM, _FULL, _READONLY)
+
+
+def unwritable(error: BaseException) -> str:
+    """Why nothing can be written for now though everything can be read, else empty."""
+    return {_FULL: "The disk is full.", _READONLY: "The database is read-only."}.get(error_code(error), "")

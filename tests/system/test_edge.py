@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from system.admission import Door
 from system.edge import App, Edge, Receive, Scope, Send
 
 
@@ -18,14 +19,22 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
+async def unauthorised(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 401, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def broken(scope: Scope, receive: Receive, send: Send) -> None:
     raise RuntimeError("planted")
+
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class Call:
     """One request through an edge, and what came back."""
 
-    def __init__(self, edge: Edge, body: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    def __init__(self, edge: Edge, body: bytes = b"", headers: Headers | None = None) -> None:
         self.edge = edge
         self.scope: Scope = {"type": "http", "method": "GET", "path": "/x", "headers": headers or []}
         self.body = body
@@ -49,10 +58,15 @@ class Call:
     def headers(self) -> dict[bytes, bytes]:
         return dict(self.sent[0]["headers"])
 
+    @property
+    def problem(self) -> dict[str, Any]:
+        problem: dict[str, Any] = json.loads(self.sent[1]["body"])
+        return problem
 
-def call(app: App, body: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None) -> Call:
+
+def call(app: App, body: bytes = b"", headers: Headers | None = None) -> Call:
     async def run() -> Call:
-        return await Call(Edge(app, 1024, 8), body, headers).run()
+        return await Call(Edge(app, 1024, Door(8)), body, headers).run()
 
     return asyncio.run(run())
 
@@ -94,7 +108,7 @@ def test_draining_answers_what_was_accepted_and_refuses_what_comes_later() -> No
             await go.wait()
             await hello(scope, receive, send)
 
-        edge = Edge(slow, 1024, 8)
+        edge = Edge(slow, 1024, Door(8))
         early = Call(edge)
         running = asyncio.create_task(early.run())
         await asyncio.sleep(0)
@@ -115,7 +129,7 @@ def test_a_drain_that_cannot_finish_says_so() -> None:
         async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
             await asyncio.Event().wait()
 
-        edge = Edge(stuck, 1024, 8)
+        edge = Edge(stuck, 1024, Door(8))
         running = asyncio.create_task(Call(edge).run())
         await asyncio.sleep(0)
         drained = await edge.drain(0.01)
@@ -132,7 +146,7 @@ def test_one_request_too_many_is_refused_at_the_door_and_health_is_not() -> None
                 await asyncio.Event().wait()
             await hello(scope, receive, send)
 
-        edge = Edge(slow, 1024, 2)
+        edge = Edge(slow, 1024, Door(4))
         inside = [asyncio.create_task(Call(edge).run()) for _ in range(2)]
         await asyncio.sleep(0)
         late = await Call(edge).run()

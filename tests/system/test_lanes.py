@@ -170,7 +170,7 @@ def test_without_a_writer_a_write_is_refused_at_once(database: Path) -> None:
 
     with pytest.raises(Unavailable) as caught:
         asyncio.run(story())
-    assert caught.value.code == "writer-away"
+    assert caught.value.code == "read-only"
 
 
 def test_a_job_that_waits_past_its_deadline_is_refused_unapplied(bench: Bench) -> None:

@@ -10,6 +10,7 @@ USERS ?=
 ONLY ?=
 TOOL ?=
 RUN ?=
+PROFILE ?=
 QUICK ?=
 SIZE_MB ?=
 ROUNDS ?=
@@ -30,6 +31,7 @@ seed := $(if $(SEED),--seed $(SEED))
 users := $(if $(USERS),--users $(USERS))
 size := $(if $(SIZE_MB),--size-mb $(SIZE_MB)) $(if $(ROUNDS),--rounds $(ROUNDS))
 quick := $(if $(QUICK),--quick)
+profile := $(if $(PROFILE),--profile $(PROFILE))
 tool := $(if $(TOOL),--tool $(TOOL))
 load_tool := $(if $(filter k6,$(TOOL)),$(SETUP_K6),$(SETUP))
 on = $(if $(filter postgres,$(DB)),--database postgres)
@@ -39,17 +41,18 @@ busy := $(wildcard var/runs/*/leases/*.json)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 MADE := var/runs var/bench
 
-.PHONY: help setup setup-k6 fmt check types test soak bench bench-backups bench-overload doctor serve migrate load backup verify restore chaos demo \
-	drill drill-backups report summary clean
+.PHONY: help setup setup-k6 fmt check types test test-containers soak bench bench-backups bench-overload doctor serve migrate \
+	load backup verify restore chaos demo drill drill-backups report summary clean
 
 help: ## List the targets and the variables
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  DB=URL        database of serve, migrate, backup and restore (sqlite:///var/gym.db)"
 	@echo "  DB=postgres   drill, chaos and bench-backups on a PostgreSQL server of their own, instead of SQLite"
 	@echo "  USERS=N       concurrent users of load, drill, demo and chaos"
 	@echo "  QUICK=1       drill at the pace of demo: a third of the time, and figures that say less"
 	@echo "  SEED=N        repeats every random choice of load, drill, demo and chaos"
+	@echo "  PROFILE=NAME  load as the scenario's profile says: smoke, users-1000, soak, saturate, overload, spike, arrivals"
 	@echo "  TOOL=k6       load tool, instead of locust"
 	@echo "  ONLY=NAME     this drill or group of drills, or this backup, and no other"
 	@echo "  RUN=ID        the run to report on, instead of the newest"
@@ -86,19 +89,24 @@ fmt: $(SETUP) ## Format the code and mend what the linter can
 types: $(SETUP) ## Check the types
 	$(BIN)/mypy
 
-check: $(SETUP) ## Format, lint, types, import rules, what migrations lock, the pipeline's schema, the lock file; changes nothing
+check: $(SETUP) ## Format, lint, types, import rules, what migrations lock, schemas, the lock file; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(PYTEST) tests/test_layout.py
 	$(BIN)/python -m migrations.lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(BIN)/uv lock --check --offline --quiet
 
 test: $(SETUP_K6) ## Unit tests, then those that start and kill processes, then the whole story end to end
-	$(PYTEST) -n 2 --benchmark-disable -m "not processes and not e2e and not benchmark_only"
+	$(PYTEST) -n 2 --benchmark-disable -m "not processes and not e2e and not containers and not benchmark_only"
 	$(PYTEST) -n 3 --benchmark-disable -m processes
 	$(PYTEST) --benchmark-disable -m e2e
+
+test-containers: $(SETUP) ## Tests in containers, and of the images and compose.yaml; skipped where no Docker answers
+	$(BIN)/python -m tests.containers.images
+	$(PYTEST) --benchmark-disable --durations=5 -m containers tests/containers
 
 soak: $(SETUP) ## Kill backups, restores, verifications and the log's agent for about an hour
 	GYM_SOAK=1 $(PYTEST) -n 2 --benchmark-disable --timeout 1200 -m processes tests/backups
@@ -122,7 +130,7 @@ migrate: $(SETUP) ## Bring the schema up to date, after a verified backup when t
 	$(GYMKHANA) migrate up $(database) --demo
 
 load: $(load_tool) ## Put users on a service of its own and judge how it served them
-	$(own_stand)$(GYMKHANA) load $(users) $(seed) $(tool)
+	$(own_stand)$(GYMKHANA) load $(profile) $(on) $(users) $(seed) $(tool)
 
 backup: $(SETUP) ## Back the database up into var/backups
 	$(GYMKHANA) backup run $(database) --demo

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtests.generator import SATURATED_CORES, GeneratorSample, mean_cores
+from loadtests.generator import GeneratorSample, mean_cores
 from loadtests.history import History
-from loadtests.measure import Observation, observe, steady_window
+from loadtests.measure import Observation, observe, shaped_window, steady_window
 from loadtests.scenario import Scenario
 from loadtests.service_levels import Judged, Result, judge
+from loadtests.shape import Shape
+from loadtests.validity import doubts_of
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """How a load went. `doubts` are the reasons, one sentence each, why its figures cannot be trusted.
 
-    `steady` is the stretch with all users up, after a first pause of each; `whole` is everything from the first user on.
+    `steady` is the stretch with all users up, after a first pause of each, or what comes after the ramp of a shape; `whole`
+    is everything from the first user on. `stopped` is why the load was ended early, empty when it was not.
     """
 
     verdict: Result
@@ -25,30 +28,29 @@ class Assessment:
     steady: Observation
     whole: Observation
     generator_cores: float | None
+    stopped: str = ""
 
 
-def assess(history: History, scenario: Scenario, samples: Sequence[GeneratorSample] = ()) -> Assessment:
-    """Judges the load that left this history and these samples of its generator."""
-    window = steady_window(history, settle_s=scenario.think.max_s)
+def assess(
+    history: History,
+    scenario: Scenario,
+    samples: Sequence[GeneratorSample] = (),
+    shape: Shape | None = None,
+    stopped: str = "",
+) -> Assessment:
+    """Judges the load that left this history and these samples of its generator.
+
+    A load that was `stopped` because a level could not be met any more has failed, however little else it can tell.
+    """
+    settle_s = scenario.think.max_s if shape is None or shape.model == "closed" else 0.0
+    window = steady_window(history, settle_s) if shape is None else shaped_window(history, shape, settle_s)
     whole = observe(history, scenario)
-    steady = whole if window is None else observe(history, scenario, window)
+    steady = whole if window is None else observe(history, scenario, window, shape)
     cores = mean_cores(samples, steady.window.begin, steady.window.end)
-    doubts = tuple(_doubts(history, whole, steady=window is not None, cores=cores))
+    doubts = doubts_of(history, scenario, samples, steady, whole, shape=shape, settled=window is not None)
     levels = judge(scenario.levels, steady, whole, samples_min=scenario.samples_min)
-    return Assessment(_verdict(doubts, levels), doubts, levels, steady, whole, cores)
-
-
-def _doubts(history: History, whole: Observation, *, steady: bool, cores: float | None) -> list[str]:
-    if not whole.total.requests:
-        return ["Nothing was sent."]
-    doubts = []
-    if history.cut_short:
-        doubts.append(f"The ledger was cut short: {history.cut_short}.")
-    if not steady:
-        doubts.append("The load ended before all users were up and settled.")
-    if cores is not None and cores > SATURATED_CORES:
-        doubts.append(f"The load generator was the bottleneck: it used {cores:.2f} cores.")
-    return doubts
+    verdict = "fail" if stopped else _verdict(doubts, levels)
+    return Assessment(verdict, doubts, levels, steady, whole, cores, stopped)
 
 
 def _verdict(doubts: Sequence[str], levels: Sequence[Judged]) -> Result:

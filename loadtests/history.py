@@ -1,11 +1,13 @@
 """Reading ledgers back: the history of a run, on one clock, and whether it is whole.
 
-A torn last line, a line that is not of the format, an end line that is missing or counts other lines than there are: none
-stops the reader, and each makes the history *cut short*, because a write may have been acknowledged in what is missing.
+A torn last line, a line that is not of the format, an end line that is missing or counts other lines than there are, a
+clock that jumped: none stops the reader, and each makes the history *cut short*, because a write may have been acknowledged
+in what is missing, or at another time.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ import msgspec
 
 from loadtests.errors import LedgerError
 from loadtests.ledger import Clock, Done, End, Invoke, Line, Outcome, User
+
+CLOCK_JUMP_S = 2.0
+"""Answers further out of order than this were not held up: the clock was set."""
 
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
@@ -43,6 +48,7 @@ class History:
     dones: tuple[Done, ...]
     users: tuple[User, ...]
     cut_short: str
+    dropped: int = 0
 
     def writes(self) -> tuple[Write, ...]:
         """Every write by its invoke line; one without a done line is unknown."""
@@ -57,6 +63,7 @@ def read_history(*paths: Path) -> History:
     dones: list[Done] = []
     users: list[User] = []
     flaws: list[str] = []
+    dropped = 0
     for path in paths:
         try:
             lines, bad = decode(path.read_bytes())
@@ -65,7 +72,7 @@ def read_history(*paths: Path) -> History:
                 f"The ledger {path} cannot be read ({error.strerror}); name a run that has one."
             ) from error
         lines = on_monotonic_clock(lines, path)
-        flaws += _flaws(lines, bad, path)
+        flaws += flaws_of(lines, bad, path)
         for line in lines:
             match line:
                 case Done():
@@ -76,10 +83,12 @@ def read_history(*paths: Path) -> History:
                     users.append(line)
                 case Clock():
                     clocks.append(line)
+                case End():
+                    dropped += line.dropped
     flaws += [
         f"{op} was invoked {times} times" for op, times in Counter(one.op for one in invokes).items() if times > 1
     ]
-    return History(tuple(clocks), tuple(invokes), tuple(dones), tuple(users), "; ".join(flaws[:3]))
+    return History(tuple(clocks), tuple(invokes), tuple(dones), tuple(users), "; ".join(flaws[:3]), dropped)
 
 
 def decode(data: bytes) -> tuple[list[Line], int]:
@@ -138,8 +147,8 @@ def _decoded(raw: bytes) -> Line | None:
         return None
 
 
-def _flaws(lines: Sequence[Line], bad: int, path: Path) -> Iterable[str]:
-    """Why the file is not whole."""
+def flaws_of(lines: Sequence[Line], bad: int, path: Path) -> Iterable[str]:
+    """Why the file with these lines, on the monotonic clock, and that many unreadable ones is not whole."""
     if not lines:
         yield f"{path.name} is empty"
         return
@@ -153,6 +162,22 @@ def _flaws(lines: Sequence[Line], bad: int, path: Path) -> Iterable[str]:
         found = sum(isinstance(line, kind) for line in lines)
         if found != said:
             yield f"{path.name} holds {found} {what} lines where its end line counts {said}"
+    if off_s := _jump_s(lines, end):
+        yield f"{path.name} is out of order by {off_s:.1f} s, so the clock jumped"
+
+
+def _jump_s(lines: Sequence[Line], end: End) -> float:
+    """By how many seconds an answer stands before an earlier one, or after the end; 0 when time only went forward.
+
+    Lines are written when their answer has come, so they can be out of order by no more than the writer was held up.
+    """
+    latest, off_s = -math.inf, 0.0
+    for line in lines:
+        if isinstance(line, Done):
+            read_t = line.t + line.d
+            off_s = max(off_s, latest - read_t, read_t - end.t)
+            latest = max(latest, read_t)
+    return off_s if off_s > CLOCK_JUMP_S else 0.0
 
 
 def _write(invoke: Invoke, done: Done | None) -> Write:

@@ -1,4 +1,4 @@
-// k6 plays the scenario: the same file, population, flows, weights and ledger lines as the Locust adapter.
+// k6 plays the scenario: the same file, population, schedule, choices and ledger lines as the Locust adapter.
 //
 // Started by the k6 adapter with the plan in the environment (plan.py), and with
 //   --log-format raw --console-output LEDGER
@@ -16,38 +16,28 @@ import { Counter } from 'k6/metrics';
 
 const env = __ENV;
 const scenario = JSON.parse(open(env.GYM_LOAD_SCENARIO));
-const plan = { users: Number(env.GYM_LOAD_USERS), ramp: Number(env.GYM_LOAD_RAMP), seconds: Number(env.GYM_LOAD_SECONDS) };
+const shape = JSON.parse(env.GYM_LOAD_SHAPE);
+const open_ = shape.model === 'open';
 const patience = scenario.timeout_s + 1 + scenario.think.max_s;
 
 // A SharedArray's function runs once for all VUs, and each access copies one element out of it.
 const users = new SharedArray('users', () => playersWithBags(population()));
 const tournaments = new SharedArray('tournaments', () => population().tournaments.map((tournament) => tournament.id));
+const schedule = new SharedArray('schedule', () => open(env.GYM_LOAD_SCHEDULE).trim().split('\n').map((line) => JSON.parse(line)));
 const [password] = new SharedArray('password', () => [population().password || '']);
 
 const BAG_SIZE = 50; // as in virtual_user.py
-const ENDLESS = '24h'; // until stopped; k6 wants a number
 const REFUSED = 1212; // k6's error code for a connection refused: nothing was sent
 const IN_PROGRESS = 'operation-in-progress';
 
 const invoked = new Counter('ledger_invoked');
 const done = new Counter('ledger_done');
 
-const flows = scenario.flows
-  .filter((flow) => password !== '' || !JSON.stringify(flow).includes('{password}'))
-  .map((flow) => ({ ...flow, text: flow.body ? JSON.stringify(flow.body) : '' }));
+const flows = scenario.flows.map((flow) => ({ ...flow, text: flow.body ? JSON.stringify(flow.body) : '' }));
 const byName = Object.fromEntries(flows.map((flow) => [flow.name, flow]));
-const weight = flows.reduce((sum, flow) => sum + flow.weight, 0);
 
 export const options = {
-  scenarios: {
-    closed: {
-      executor: 'ramping-vus',
-      startVUs: 0,
-      stages: arrivalAndStay(),
-      gracefulStop: `${patience}s`,
-      gracefulRampDown: `${patience}s`,
-    },
-  },
+  scenarios: { [shape.model]: open_ ? arrivals() : visitors() },
   // A floor, so that a run by hand that sent nothing is not green. The verdict comes from the ledger.
   thresholds: { http_reqs: [`count>=${scenario.samples_min}`] },
   noCookiesReset: true,
@@ -56,42 +46,67 @@ export const options = {
 
 // Each VU has its own copy of this module, so these are one virtual user's.
 let me = null;
+let number = 0;
 let random = null;
 let steps = 0;
+let planned = [];
 let bags = {};
 
 export default function () {
   try {
-    if (me === null) {
-      begin();
+    if (open_) {
+      arrive();
+    } else {
+      visit();
     }
-    play(nextStep());
   } catch (error) {
     // k6 logs what a script throws, goes on, and exits 0.
     exec.test.abort(`the script threw ${error}`);
   }
-  sleep(think());
+}
+
+// One step of a virtual user, the pause before it included.
+function visit() {
+  if (me === null) {
+    become(exec.vu.idInTest);
+    planned = schedule[(number - 1) % schedule.length].steps;
+    line({ k: 'user', user: number, tw: Date.now() / 1000, up: true });
+  }
+  const [flow, thinkMs] = planned[steps % planned.length];
+  const due = Date.now() + thinkMs;
+  sleep(thinkMs / 1000);
+  play(nextStep(flows[flow]), due);
+}
+
+// One arrival of the open model: a user of its own with one step.
+function arrive() {
+  const index = exec.scenario.iterationInTest;
+  if (index >= schedule.length) {
+    return;
+  }
+  const { at_ms: at, flow } = schedule[index];
+  become(index + 1);
+  play(nextStep(flows[flow]), exec.scenario.startTime + at);
 }
 
 export function handleSummary(data) {
   const count = (name) => (data.metrics[name] ? data.metrics[name].values.count : 0);
-  const summary = { invoked: count('ledger_invoked'), done: count('ledger_done') };
+  const summary = { invoked: count('ledger_invoked'), done: count('ledger_done'), dropped: count('dropped_iterations') };
   return { [env.GYM_LOAD_K6_SUMMARY]: JSON.stringify(summary) };
 }
 
-// The user says that it is up, then pauses, so that users started together do not arrive together.
-function begin() {
-  const number = exec.vu.idInTest;
+// From now on this VU is user `as` of the run.
+function become(as) {
+  number = as;
   me = users[(number - 1) % users.length];
   random = generator(`${env.GYM_LOAD_SEED}-${number}`);
+  steps = 0;
   bags = JSON.parse(JSON.stringify(me.bags)); // what a SharedArray hands out is frozen
-  line({ k: 'user', user: number, tw: Date.now() / 1000, up: true });
-  sleep(think());
 }
 
-function nextStep() {
+function nextStep(scheduled) {
   steps += 1;
-  let flow = choose();
+  let flow = scheduled;
   const taken = take(flow.takes);
   if (flow.takes && taken === null) {
     flow = byName[flow.otherwise];
@@ -100,15 +115,16 @@ function nextStep() {
     flow,
     path: render(flow.path, taken),
     body: render(flow.text, taken),
-    op: flow.write ? `${env.GYM_LOAD_RUN}.${exec.vu.idInTest}.${steps}` : null,
+    op: flow.write ? `${env.GYM_LOAD_RUN}.${number}.${steps}` : null,
     taken,
   };
 }
 
-function play(step) {
+function play(step, due) {
   const { flow, op } = step;
-  const user = exec.vu.idInTest;
-  const tw = Date.now() / 1000;
+  const user = number;
+  const began = Date.now();
+  const tw = began / 1000;
   const headers = { Authorization: `Bearer ${me.token}` };
   if (op !== null) {
     headers['Content-Type'] = 'application/json';
@@ -140,6 +156,7 @@ function play(step) {
     seq: sequence ? Number(sequence) : null,
     err: response.error || null,
     db: databaseMs(response.headers['Server-Timing']),
+    lag: Math.max(began - due, 0),
   });
   learn(step, became, response);
 }
@@ -207,22 +224,6 @@ function put(bag, id) {
   }
 }
 
-function choose() {
-  let left = random() * weight;
-  for (const flow of flows) {
-    left -= flow.weight;
-    if (left < 0) {
-      return flow;
-    }
-  }
-  return flows[flows.length - 1];
-}
-
-function think() {
-  const { min_s: min, max_s: max } = scenario.think;
-  return min + random() * (max - min);
-}
-
 // The holes of template.py: a hole that is a whole JSON string becomes a typed value.
 function render(text, taken) {
   return text.replace(/"\{([^{}"]+)\}"|\{([^{}"]+)\}/g, (_, typed, plain) => {
@@ -244,7 +245,7 @@ function fill(hole, taken) {
     case 'me':
       return me.id;
     case 'user':
-      return exec.vu.idInTest;
+      return number;
     case 'name':
       return me.name;
     case 'password':
@@ -309,12 +310,30 @@ function playersWithBags({ users: players, matches, tournaments: all }) {
   });
 }
 
-function arrivalAndStay() {
-  const milliseconds = (seconds) => `${Math.ceil(seconds * 1000)}ms`;
-  return [
-    { target: plan.users, duration: milliseconds(plan.users / plan.ramp) },
-    { target: plan.users, duration: plan.seconds > 0 ? milliseconds(plan.seconds) : ENDLESS },
-  ];
+function visitors() {
+  return {
+    executor: 'ramping-vus',
+    startVUs: 0,
+    stages: shape.stages.map(({ seconds, target }) => ({ target, duration: milliseconds(seconds) })),
+    gracefulStop: `${patience}s`,
+    gracefulRampDown: `${patience}s`,
+  };
+}
+
+// As many VUs as there may be requests in flight, made before the first one: k6 adds them too slowly during the run.
+function arrivals() {
+  return {
+    executor: 'ramping-arrival-rate',
+    startRate: 0,
+    timeUnit: '1s',
+    preAllocatedVUs: Number(env.GYM_LOAD_USERS),
+    stages: shape.stages.map(({ seconds, target }) => ({ target, duration: milliseconds(seconds) })),
+    gracefulStop: `${patience}s`,
+  };
+}
+
+function milliseconds(seconds) {
+  return `${Math.ceil(seconds * 1000)}ms`;
 }
 
 function object(response) {

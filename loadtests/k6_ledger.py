@@ -18,10 +18,11 @@ from loadtests.plan import LoadPlan
 
 
 class Counters(msgspec.Struct, frozen=True):
-    """What the script's `handleSummary` says: how many lines of a kind it wrote."""
+    """What the script's `handleSummary` says: how many lines of a kind it wrote, how many arrivals found no VU."""
 
     invoked: int
     done: int
+    dropped: int = 0
 
 
 def begin(plan: LoadPlan) -> None:
@@ -45,6 +46,7 @@ def finish(plan: LoadPlan) -> None:
             invoked=max(counters.invoked, sum(isinstance(line, Invoke) for line in lines)),
             done=max(counters.done, sum(isinstance(line, Done) for line in lines)),
             t=now,
+            dropped=counters.dropped,
         ),
     )
 

@@ -3,13 +3,14 @@
     {"k":"clock","run":"R","tool":"locust","mono":1.0,"wall":1700000000.0,"pid":1}                     first line
     {"k":"invoke","op":"R.17.3","flow":"join","user":17,"t":12.34}                                     before a write
     {"k":"done","op":"R.17.3","flow":"join","user":17,"t":12.34,"d":0.004,"status":201,"outcome":"ok",
-     "write":true,"digest":"..","seq":123,"err":null,"db":1.2}                                         every answer
+     "write":true,"digest":"..","seq":123,"err":null,"db":1.2,"lag":0.3}                               every answer
     {"k":"user","user":17,"t":12.3,"up":true}                                                          a user began or ended
-    {"k":"end","invoked":1,"done":1,"t":13.0}                                                          last line
+    {"k":"end","invoked":1,"done":1,"t":13.0,"dropped":0}                                              last line
 
-`t` is the start in monotonic seconds, `d` the duration in seconds, `db` the database's share in milliseconds. A tool that
-cannot read the monotonic clock writes `tw` (wall seconds) instead of `t`; the reader converts it with the clock line.
-A line is one `write` to a file opened for appending, so a killed generator loses nothing it had said.
+`t` is the start in monotonic seconds, `d` the duration in seconds, `db` the database's share in milliseconds, `lag` how many
+milliseconds later than intended the request was begun; `dropped` requests never were. A tool that cannot read the monotonic
+clock writes `tw` (wall seconds) instead of `t`; the reader converts it with the clock line. A line is one `write` to a file
+opened for appending, so a killed generator loses nothing it had said.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Done(_Timed, frozen=True, kw_only=True, tag="done"):
     seq: int | None = None
     err: str | None = None
     db: float | None = None
+    lag: float | None = None
     verified: bool | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -86,10 +88,11 @@ class User(_Timed, frozen=True, kw_only=True, tag="user"):
 
 
 class End(_Timed, frozen=True, kw_only=True, tag="end"):
-    """The writer has finished, having written this many invoke and done lines."""
+    """The writer has finished, having written this many invoke and done lines; `dropped` arrivals found nobody free."""
 
     invoked: int
     done: int
+    dropped: int = 0
 
 
 Line = Clock | Invoke | Done | User | End
@@ -142,9 +145,9 @@ class LedgerWriter:
         """The virtual user `number` begins or ends now."""
         self.write(User(user=number, t=time.monotonic(), up=up))
 
-    def end(self) -> None:
+    def end(self, dropped: int = 0) -> None:
         """The last line, with the counts that let a reader see a ledger cut short."""
-        self.write(End(invoked=self._invoked, done=self._done, t=time.monotonic()))
+        self.write(End(invoked=self._invoked, done=self._done, t=time.monotonic(), dropped=dropped))
 
     def close(self) -> None:
         """Everything written is on the disk, and the file is closed."""

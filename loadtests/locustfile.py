@@ -1,4 +1,4 @@
-"""Locust plays the scenario: one process, one keep-alive connection per virtual user, one ledger line per answer.
+"""Locust plays the scenario: a greenlet and a keep-alive connection per virtual user, one ledger line per answer.
 
 Started as `python -m loadtests.locustfile` with a plan in its environment (`plan.py`). Nothing else may import this module:
 importing locust patches the whole process. Locust is used as a library, because its command line installs no SIGTERM handler
@@ -18,55 +18,30 @@ import resource
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import gevent
-import msgspec
 from gevent.event import Event
-from geventhttpclient.response import HTTPParseError
 from geventhttpclient.url import URL
 from locust.env import Environment
 from locust.exception import StopUser
 
-from loadtests import population, scenario_file
+from loadtests import locust_arrivals, locust_fleet, population, scenario_file, schedule
 from loadtests.errors import LedgerError, LoadError, PlanError, ToolError
-from loadtests.ledger import Done, Invoke, LedgerWriter, outcome
-from loadtests.plan import LoadPlan
-from loadtests.virtual_user import Script, Step, VirtualUser
+from loadtests.ledger import LedgerWriter
+from loadtests.locust_exchange import Load, exchange
+from loadtests.plan import WORKER, LoadPlan
+from loadtests.scenario import Scenario
+from loadtests.schedule import UserSteps
+from loadtests.virtual_user import Script, VirtualUser
 
 SPARE_FILES = 64
 """Open files the process needs besides one connection per user."""
 
-_NO_HEADERS: dict[str, str] = {}
-
-
-@dataclass(slots=True)
-class Load:
-    """What all users of this process share. `stopped` is set when the load is over; `broken` is why it must not go on."""
-
-    plan: LoadPlan
-    script: Script
-    ledger: LedgerWriter
-    stopped: Event
-    broken: LoadError | None = None
-
-    def stop(self, broken: LoadError | None = None) -> None:
-        """Asks the process to end: orderly, or because something broke."""
-        self.broken = self.broken or broken
-        self.stopped.set()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back. `status` 0: nothing did, and `sent` says whether the request may have left."""
-
-    status: int
-    headers: Any
-    content: bytes
-    error: str | None
-    sent: bool
+_NO_CONTEXT: dict[str, str] = {}
 
 
 class Visitor(FastHttpUser):
@@ -77,17 +52,15 @@ class Visitor(FastHttpUser):
     max_retries = 0
     max_redirects = 0
     numbers = count(1)
+    steps: Sequence[UserSteps]
     load: Load
     leaving = False
+    due = 0.0
 
     def on_start(self) -> None:
         """Says that the user is up, then pauses, so that users started together do not arrive together."""
-        number = next(self.numbers)
-        self.virtual = VirtualUser(number, self.load.script)
-        self.reads = {"Authorization": f"Bearer {self.virtual.player.token}"}
-        self.writes = self.reads | {"Content-Type": "application/json", "Run-Id": self.load.plan.run}
-        # The user's own connection, below Locust's client: that one follows redirects, keeps cookies and turns statuses
-        # into exceptions, none of which a ledger wants, and it costs three times as much per request.
+        number = next(type(self).numbers)
+        self.virtual = VirtualUser(number, self.load.script, self.steps[(number - 1) % len(self.steps)].steps)
         self.connection = self.client.client.clientpool.get_client(URL(self.host))
         self.load.ledger.user(number, up=True)
         self.wait()
@@ -107,80 +80,45 @@ class Visitor(FastHttpUser):
 
     def wait_time(self) -> float:
         """The pause before the next step; during an outage it is also the back-off."""
-        return self.virtual.think()
+        pause = self.virtual.think()
+        self.due = time.monotonic() + pause
+        return pause
 
     @task
     def step(self) -> None:
-        """One step: into the ledger, over the wire, into the ledger."""
+        """One step, and what Locust's own statistics want to know of it."""
         if self.leaving:
             raise StopUser
         try:
-            self._play(self.virtual.next_step())
+            step, answer, took = exchange(self.load, self.virtual, self.connection, self.due)
         except LedgerError as error:
             self.load.stop(error)
-
-    def _play(self, step: Step) -> None:
-        ledger, user, flow = self.load.ledger, self.virtual.number, step.flow
-        began = time.monotonic()
-        if step.op is not None:
-            ledger.write(Invoke(op=step.op, flow=flow.name, user=user, t=began))
-        answer = self._exchange(step)
-        took = time.monotonic() - began
-        status, headers = answer.status, answer.headers
-        complete = answer.error is None
-        became = outcome(status, headers, answer.sent, complete=complete, code=_code(answer) if status == 409 else None)
-        ledger.write(
-            Done(
-                op=step.op,
-                flow=flow.name,
-                user=user,
-                t=began,
-                d=took,
-                status=status,
-                outcome=became,
-                write=flow.write,
-                digest=headers.get("effect-digest"),
-                seq=_whole(headers.get("commit-sequence")),
-                err=answer.error,
-                db=_database_ms(headers.get("server-timing")),
-            )
-        )
+            return
+        as_expected = answer.error is None and answer.status in step.flow.expect
         self.environment.events.request.fire(
-            request_type=flow.method,
-            name=flow.name,
+            request_type=step.flow.method,
+            name=step.flow.name,
             response_time=took * 1000,
             response_length=len(answer.content),
-            exception=None if complete and status in flow.expect else answer.error or f"status {status}",
-            context=_NO_HEADERS,
+            exception=None if as_expected else answer.error or f"status {answer.status}",
+            context=_NO_CONTEXT,
         )
-        self.virtual.learn(step, became, status, answer.content)
-
-    def _exchange(self, step: Step) -> Answer:
-        headers = self.reads if step.op is None else self.writes | {"Operation-Id": step.op}
-        status = 0
-        told: Any = _NO_HEADERS
-        try:
-            response = self.connection.request(step.flow.method, step.path, step.body, headers)
-            status, told = response.get_code(), response.info()
-            return Answer(status, told, response.read(), None, sent=True)
-        except ConnectionRefusedError as error:
-            return Answer(0, _NO_HEADERS, b"", type(error).__name__, sent=False)
-        except (OSError, HTTPParseError) as error:
-            return Answer(status, told, b"", type(error).__name__, sent=True)
 
 
-class Arrival(LoadTestShape):
-    """The plan as Locust asks for it, about once a second."""
+class Stages(LoadTestShape):
+    """The plan's shape as Locust asks for it, about once a second."""
 
     def __init__(self, plan: LoadPlan) -> None:
         super().__init__()
         self.plan = plan
 
     def tick(self) -> tuple[int, float] | None:
-        """How many users there should be, and how many may arrive per second; None ends the load."""
-        length_s = self.plan.length_s
-        over = length_s is not None and self.get_run_time() >= length_s
-        return None if over else (self.plan.users, self.plan.ramp_per_s)
+        """How many users there should be, and how many may arrive or leave per second; None ends the load."""
+        if (stage := self.plan.shape.stage_at(self.get_run_time())) is None:
+            return None
+        before, target, seconds = stage
+        change = abs(target - before)
+        return target, change / seconds if change and seconds else float(max(change, self.plan.users))
 
 
 def play(plan: LoadPlan) -> None:
@@ -188,32 +126,69 @@ def play(plan: LoadPlan) -> None:
 
     Raises LoadError when it could not start, or when the ledger or a user's script broke.
     """
+    if plan.processes > 1 or plan.master:
+        worker = os.environ.get(WORKER)
+        if worker is None:
+            locust_fleet.lead(plan, lambda: _environment(plan, scenario_file.read(plan.scenario)))
+            return
+        _visit(plan, plan.ledgers[int(worker) - 1], int(worker))
+    elif plan.shape.model == "open":
+        _play(plan, plan.ledger, lambda load: locust_arrivals.play(load, schedule.read_arrivals(plan.schedule)))
+    else:
+        _visit(plan, plan.ledger)
+
+
+def _visit(plan: LoadPlan, ledger: Path, worker: int = 0) -> None:
+    """Users visit the service in this process: all of them, or the share of worker number `worker`."""
+    Visitor.steps = schedule.read_steps(plan.schedule)
+    if worker:
+        # Numbers that no other worker hands out, whatever share of the users Locust's master gives each.
+        Visitor.numbers = count(worker, plan.processes)
+    _play(plan, ledger, lambda load: _run(load, worker))
+
+
+def _play(plan: LoadPlan, path: Path, plays: Callable[[Load], int]) -> None:
+    """`plays`, which returns how many requests were dropped, with a ledger at `path` that has its end line afterwards."""
     scenario = scenario_file.read(plan.scenario)
-    people = population.read(plan.population)
-    script = Script(scenario, people, seed=plan.seed, run=plan.run, users=plan.users)
+    script = Script(scenario, population.read(plan.population), seed=plan.seed, run=plan.run, users=plan.users)
     raise_file_limit(plan.users + SPARE_FILES)
     Visitor.network_timeout = Visitor.connection_timeout = scenario.timeout_s
-    with LedgerWriter(plan.ledger, plan.run, "locust") as ledger:
+    with LedgerWriter(path, plan.run, "locust") as ledger:
         Visitor.load = load = Load(plan, script, ledger, Event())
-        environment = Environment(
-            user_classes=[Visitor],
-            shape_class=Arrival(plan),
-            host=plan.url,
-            stop_timeout=scenario.timeout_s + 1,
-        )
-        environment.events.test_stop.add_listener(lambda **_: load.stop())
-        environment.events.user_error.add_listener(
-            lambda exception, **_: load.stop(ToolError(f"A virtual user broke ({exception!r}); see the log."))
-        )
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, load.stop)
-        runner = environment.create_local_runner()
-        runner.start_shape()
-        load.stopped.wait()
-        runner.quit()
-        ledger.end()
+        dropped = plays(load)
+        ledger.end(dropped)
     if load.broken is not None:
         raise load.broken
+
+
+def _run(load: Load, worker: int) -> int:
+    """Locust's runner from the first user to the last."""
+    environment = _environment(load.plan, load.script.scenario)
+    environment.events.user_error.add_listener(
+        lambda exception, **_: load.stop(ToolError(f"A virtual user broke ({exception!r}); see the log."))
+    )
+    if worker:
+        host, _, port = load.plan.master.rpartition(":")
+        runner = environment.create_worker_runner(host, int(port))
+        runner.greenlet.link(lambda _: load.stop())
+    else:
+        environment.events.test_stop.add_listener(lambda **_: load.stop())
+        runner = environment.create_local_runner()
+        runner.start_shape()
+    load.stopped.wait()
+    runner.quit()
+    return 0
+
+
+def _environment(plan: LoadPlan, scenario: Scenario) -> Any:
+    return Environment(
+        user_classes=[Visitor],
+        shape_class=Stages(plan),
+        host=plan.url,
+        stop_timeout=scenario.timeout_s + 1,
+    )
 
 
 def raise_file_limit(files: int) -> None:
@@ -234,38 +209,6 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
-
-
-def _code(answer: Answer) -> str | None:
-    """The problem code in the body, where there is one."""
-    try:
-        problem = msgspec.json.decode(answer.content)
-    except msgspec.DecodeError:
-        return None
-    return problem.get("code") if isinstance(problem, dict) else None
-
-
-def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
-
-
-def _database_ms(timing: str | None) -> float | None:
-    """The duration of the `db` entry in a Server-Timing header."""
-    for entry in (timing or "").split(","):
-        name, *details = entry.strip().split(";")
-        if name == "db":
-            for detail in details:
-                field, _, value = detail.strip().partition("=")
-                if field == "dur":
-                    return _number(value)
-    return None
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 if __name__ == "__main__":

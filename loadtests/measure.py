@@ -17,17 +17,19 @@ from loadtests.history import History
 from loadtests.ledger import Done
 from loadtests.percentiles import expected_rate, percentile, residual, resolved_percentile
 from loadtests.scenario import Scenario
+from loadtests.shape import Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as a service level sees it. `d` is None when its end was never seen."""
+    """One request as a service level sees it. `d` is None when its end was never seen; `lag_ms` is how late it was begun."""
 
     flow: str
     t: float
     d: float | None
     status: int
     good: bool
+    lag_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one window showed. `expected_rate` is by Little's law from `users` (their mean number); None without users."""
+    """What one window showed. `expected_rate` is by Little's law from `users` (their mean number), or what an open load set
+    out to send; None without either. `offered_p95_ms` charges each request from when it was meant to begin: what a person
+    who came at that moment waited, where a late generator made them wait unseen.
+    """
 
     window: Window
     requests: tuple[Request, ...]
@@ -69,6 +74,7 @@ class Observation:
     flows: tuple[Figures, ...]
     users: float
     expected_rate: float | None
+    offered_p95_ms: float | None = None
 
     @property
     def error_rate(self) -> float:
@@ -96,7 +102,9 @@ def requests(history: History, scenario: Scenario) -> tuple[Request, ...]:
     """Every request of the history in the order of its start, a write without an answer included as a failure."""
     expected = {flow.name: frozenset(flow.expect) for flow in scenario.flows}
     answered = {done.op for done in history.dones if done.write}
-    found = [Request(done.flow, done.t, done.d, done.status, is_good(done, expected)) for done in history.dones]
+    found = [
+        Request(done.flow, done.t, done.d, done.status, is_good(done, expected), done.lag) for done in history.dones
+    ]
     found += [
         Request(invoke.flow, invoke.t, None, 0, good=False) for invoke in history.invokes if invoke.op not in answered
     ]
@@ -123,8 +131,30 @@ def steady_window(history: History, settle_s: float = 0.0) -> Window | None:
     return window if window.seconds > 0 else None
 
 
-def observe(history: History, scenario: Scenario, window: Window | None = None) -> Observation:
-    """The figures of `window`, or of the whole history. A request belongs to the window it starts in."""
+def shaped_window(history: History, shape: Shape, settle_s: float = 0.0) -> Window | None:
+    """From `settle_s` after the end of the ramp to the end of the last stage, or the last request; None if never."""
+    origin = origin_t(history)
+    if origin is None or not history.dones:
+        return None
+    end = min(origin + shape.length_s, max(done.t for done in history.dones))
+    window = Window(origin + shape.ramp_s + settle_s, end)
+    return window if window.seconds > 0 else None
+
+
+def origin_t(history: History) -> float | None:
+    """When the load began: its ledger was opened a moment before; None without one."""
+    first = [clock.mono for clock in history.clocks[:1]]
+    begun = [user.t for user in history.users] or [done.t - (done.lag or 0.0) / 1000 for done in history.dones]
+    return min(begun, default=first[0] if first else None)
+
+
+def observe(
+    history: History, scenario: Scenario, window: Window | None = None, shape: Shape | None = None
+) -> Observation:
+    """The figures of `window`, or of the whole history. A request belongs to the window it starts in.
+
+    With a `shape` the users, or the rate, that should have been there come from it.
+    """
     seen = requests(history, scenario)
     if window is None:
         window = Window(seen[0].t, math.nextafter(seen[-1].t, math.inf)) if seen else Window(0.0, 0.0)
@@ -135,18 +165,35 @@ def observe(history: History, scenario: Scenario, window: Window | None = None) 
         by_flow[request.flow].append(request)
     order = [flow.name for flow in scenario.flows if flow.name in by_flow]
     order += sorted(by_flow.keys() - set(order))
-    users = mean_users(history, window)
     durations = [request.d for request in inside if request.d is not None]
+    users, expected = _expected(history, scenario, window, shape, durations)
+    good = [request for request in inside if request.good and request.d is not None]
+    offered = sorted((request.d or 0.0) + (request.lag_ms or 0.0) / 1000 for request in good)
     return Observation(
         window=window,
         requests=inside,
         total=figures("all", inside, window.seconds),
         flows=tuple(figures(name, by_flow[name], window.seconds) for name in order),
         users=users,
-        expected_rate=expected_rate(users, sum(durations) / len(durations), scenario.think.mean_s)
-        if users and durations
-        else None,
+        expected_rate=expected,
+        offered_p95_ms=in_ms(resolved_percentile(offered, 95, len(inside) - len(good))),
     )
+
+
+def _expected(
+    history: History, scenario: Scenario, window: Window, shape: Shape | None, durations: Sequence[float]
+) -> tuple[float, float | None]:
+    """How many users there were in the window, and the rate that follows."""
+    if not durations or window.seconds <= 0:
+        return 0.0, None
+    origin = origin_t(history) or 0.0
+    area = shape.area(window.begin - origin, window.end - origin) / window.seconds if shape else None
+    if shape and shape.model == "open":
+        return sum(durations) / window.seconds, area
+    users = mean_users(history, window) if area is None else area
+    if not users:
+        return users, None
+    return users, expected_rate(users, sum(durations) / len(durations), scenario.think.mean_s)
 
 
 def figures(name: str, of: Sequence[Request], seconds: float) -> Figures:

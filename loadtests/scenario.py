@@ -10,8 +10,16 @@ from typing import Any
 
 import msgspec
 
+from loadtests import template
+from loadtests.errors import PlanError
+from loadtests.shape import Model, Shape, Stage
+
 GYM_DAY = Path(__file__).with_name("scenarios") / "gym-day.json"
 """The scenario that ships: a day at the gym."""
+
+
+PREFILLED = ("matches", "tournaments")
+"""Bags that start full: the player's own matches, and the open tournaments they could enter."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,6 +44,68 @@ class Load(_Part, frozen=True):
     users: int
     ramp_per_s: float
     seconds: float
+
+
+class LatencyLevel(_Part, frozen=True, tag_field="measure", tag="latency"):
+    """A percentile of the expected answers, failures charged as infinite, is at most `gate_ms`. `aim_ms` is only printed.
+
+    It is held to the whole measured stretch, or to its seconds `from_s` to `to_s`.
+    """
+
+    percentile: float
+    gate_ms: float
+    aim_ms: float | None = None
+    flow: str | None = None
+    from_s: float | None = None
+    to_s: float | None = None
+
+
+class ErrorLevel(_Part, frozen=True, tag_field="measure", tag="errors"):
+    """At most this share of all requests ends in anything but an expected answer.
+
+    It is held to everything that was sent, the ramp included, or to the seconds `from_s` to `to_s` of the measured stretch.
+    """
+
+    gate_share: float
+    flow: str | None = None
+    from_s: float | None = None
+    to_s: float | None = None
+
+
+class RateLevel(_Part, frozen=True, tag_field="measure", tag="rate"):
+    """The achieved rate is within this share of what users, think time and latency imply (Little's law)."""
+
+    gate_share: float
+
+
+Level = LatencyLevel | ErrorLevel | RateLevel
+
+
+class Profile(_Part, frozen=True):
+    """A load by name: the stages of a closed or an open one, and the levels it is judged by, if not the scenario's.
+
+    `users` is how many players take part; in the open model it is also how many requests may be in flight at once, and an
+    arrival that finds so many is dropped and counted.
+    """
+
+    about: str
+    users: int
+    stages: tuple[Stage, ...]
+    model: Model = "closed"
+    levels: tuple[Level, ...] | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Its model and stages."""
+        return Shape(self.model, self.stages)
+
+    def scaled(self, users: int) -> Profile:
+        """The same with another number of users, every target in proportion and none of them gone."""
+        stages = tuple(
+            Stage(seconds=stage.seconds, target=stage.target and max(round(stage.target * users / self.users), 1))
+            for stage in self.stages
+        )
+        return msgspec.structs.replace(self, users=users, stages=stages)
 
 
 class Learn(_Part, frozen=True):
@@ -70,30 +140,11 @@ class Flow(_Part, frozen=True):
     otherwise: str | None = None
     learns: tuple[Learn, ...] = ()
 
-
-class LatencyLevel(_Part, frozen=True, tag_field="measure", tag="latency"):
-    """A percentile of the expected answers, failures charged as infinite, is at most `gate_ms`. `aim_ms` is only printed."""
-
-    percentile: float
-    gate_ms: float
-    aim_ms: float | None = None
-    flow: str | None = None
-
-
-class ErrorLevel(_Part, frozen=True, tag_field="measure", tag="errors"):
-    """At most this share of all requests ends in anything but an expected answer."""
-
-    gate_share: float
-    flow: str | None = None
-
-
-class RateLevel(_Part, frozen=True, tag_field="measure", tag="rate"):
-    """The achieved rate is within this share of what users, think time and latency imply (Little's law)."""
-
-    gate_share: float
-
-
-Level = LatencyLevel | ErrorLevel | RateLevel
+    def playable(self, password: bool) -> bool:
+        """Whether it can be played by a population that shares a password, or does not."""
+        return (
+            password or "password" not in template.parse(self.path).names | template.parse_body(self.body or {}).names
+        )
 
 
 class Scenario(_Part, frozen=True):
@@ -107,6 +158,14 @@ class Scenario(_Part, frozen=True):
     flows: tuple[Flow, ...]
     levels: tuple[Level, ...]
     samples_min: int
+    profiles: dict[str, Profile] = {}
+
+    def profile(self, name: str) -> Profile:
+        """The profile called `name`. Raises PlanError when there is none."""
+        if name not in self.profiles:
+            known = ", ".join(self.profiles) or "none; write one into it"
+            raise PlanError(f"{self.name} has no profile {name!r}; use one of {known}.")
+        return self.profiles[name]
 
     def flow(self, name: str) -> Flow | None:
         """The flow called `name`, or None."""

@@ -9,10 +9,7 @@ import msgspec
 
 from loadtests import template
 from loadtests.errors import ScenarioError
-from loadtests.scenario import ErrorLevel, Flow, LatencyLevel, Level, Scenario
-
-PREFILLED = ("matches", "tournaments")
-"""Bags that start full: the player's own matches, and the open tournaments they could enter."""
+from loadtests.scenario import PREFILLED, ErrorLevel, Flow, LatencyLevel, Level, Profile, Scenario
 
 _METHODS = {"GET": False, "POST": True, "PATCH": True, "DELETE": True}
 """The methods a flow may use, and whether they write."""
@@ -52,6 +49,8 @@ def faults(scenario: Scenario) -> Iterator[str]:
         yield from _bag_faults(flow, where, scenario, bags)
     for index, level in enumerate(scenario.levels):
         yield from _level_faults(level, f"levels[{index}]", scenario)
+    for name, profile in scenario.profiles.items():
+        yield from _profile_faults(profile, f"profiles.{name}", scenario)
 
 
 def _timing_faults(scenario: Scenario) -> Iterator[str]:
@@ -136,6 +135,33 @@ def _level_faults(level: Level, where: str, scenario: Scenario) -> Iterator[str]
         yield f"{where}.gate_share is {level.gate_share:g}; give a share from 0 to below 1."
     if isinstance(level, LatencyLevel | ErrorLevel) and level.flow is not None and scenario.flow(level.flow) is None:
         yield f"{where}.flow names {level.flow!r}, which is not a flow; name one that is, or leave it out."
+    if isinstance(level, LatencyLevel | ErrorLevel):
+        yield from _window_faults(level, where)
+
+
+def _window_faults(level: LatencyLevel | ErrorLevel, where: str) -> Iterator[str]:
+    if level.from_s is not None and level.from_s < 0:
+        yield f"{where}.from_s is {level.from_s:g}; give 0 (the first measured second) or more."
+    if level.to_s is not None and level.to_s <= (level.from_s or 0):
+        yield f"{where}.to_s is {level.to_s:g}; give seconds after from_s ({level.from_s or 0:g})."
+
+
+def _profile_faults(profile: Profile, where: str, scenario: Scenario) -> Iterator[str]:
+    if profile.users < 1:
+        yield f"{where}.users is {profile.users}; give 1 or more."
+    if not profile.stages:
+        yield f"{where}.stages is empty; give at least one."
+    for index, stage in enumerate(profile.stages):
+        if stage.seconds < 0:
+            yield f"{where}.stages[{index}].seconds is {stage.seconds:g}; give 0 (a jump) or more."
+        if stage.target < 0:
+            yield f"{where}.stages[{index}].target is {stage.target}; give 0 or more."
+        elif profile.model == "closed" and stage.target > profile.users:
+            yield f"{where}.stages[{index}].target is {stage.target}, above the profile's {profile.users} users; lower it."
+    if profile.stages and (profile.shape.length_s <= 0 or profile.shape.top < 1):
+        yield f"{where}.stages come to nothing; give one with seconds and a target above 0."
+    for index, level in enumerate(profile.levels or ()):
+        yield from _level_faults(level, f"{where}.levels[{index}]", scenario)
 
 
 def _filled(scenario: Scenario) -> Iterator[str]:

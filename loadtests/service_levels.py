@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from loadtests.measure import Observation, Request, good_durations
+from loadtests.measure import Observation, Request, Window, good_durations
 from loadtests.percentiles import percentile, resolved
 from loadtests.scenario import ErrorLevel, LatencyLevel, Level, RateLevel
 
@@ -35,23 +35,54 @@ def judge(
 ) -> tuple[Judged, ...]:
     """Each level judged: latency and rate on the `steady` observation, errors on the `whole` one.
 
-    A ramp is no time to measure speed, but a request that failed in it has failed.
+    A ramp is no time to measure speed, but a request that failed in it has failed. A level with a window is judged on those
+    seconds of `steady` alone.
     """
     return tuple(_judged(level, steady, whole, samples_min) for level in levels)
+
+
+def level_name(level: Level) -> str:
+    """What the level is called wherever it is spoken of."""
+    match level:
+        case LatencyLevel():
+            name = f"p{level.percentile:g} of {level.flow or 'all requests'}"
+        case ErrorLevel():
+            name = "error rate" if level.flow is None else f"error rate of {level.flow}"
+        case RateLevel():
+            return "achieved rate"
+    if level.from_s is None and level.to_s is None:
+        return name
+    return f"{name}, {level.from_s or 0:g}-{'' if level.to_s is None else f'{level.to_s:g}'} s"
+
+
+def window_of(level: LatencyLevel | ErrorLevel, steady: Window) -> Window | None:
+    """The seconds that the level speaks of; None when it speaks of all."""
+    if level.from_s is None and level.to_s is None:
+        return None
+    end = steady.end if level.to_s is None else min(steady.begin + level.to_s, steady.end)
+    return Window(steady.begin + (level.from_s or 0.0), end)
+
+
+def _within(level: LatencyLevel | ErrorLevel, steady: Observation) -> Sequence[Request]:
+    window = window_of(level, steady.window)
+    if window is None:
+        return steady.requests
+    return [request for request in steady.requests if window.begin <= request.t < window.end]
 
 
 def _judged(level: Level, steady: Observation, whole: Observation, samples_min: int) -> Judged:
     match level:
         case LatencyLevel():
-            return _latency(level, _of(steady.requests, level.flow), samples_min)
+            return _latency(level, _of(_within(level, steady), level.flow), samples_min)
         case ErrorLevel():
-            return _errors(level, _of(whole.requests, level.flow), samples_min)
+            found = whole.requests if window_of(level, steady.window) is None else _within(level, steady)
+            return _errors(level, _of(found, level.flow), samples_min)
         case RateLevel():
             return _rate(level, steady, samples_min)
 
 
 def _latency(level: LatencyLevel, requests: Sequence[Request], samples_min: int) -> Judged:
-    name = f"p{level.percentile:g} of {level.flow or 'all requests'}"
+    name = level_name(level)
     goal = f"at most {level.gate_ms:g} ms"
     if level.aim_ms is not None:
         goal += f" (aim {level.aim_ms:g} ms)"
@@ -72,7 +103,7 @@ def _latency(level: LatencyLevel, requests: Sequence[Request], samples_min: int)
 
 
 def _errors(level: ErrorLevel, requests: Sequence[Request], samples_min: int) -> Judged:
-    name = "error rate" if level.flow is None else f"error rate of {level.flow}"
+    name = level_name(level)
     goal = f"at most {level.gate_share:.2%}" if level.gate_share else "0"
     failed = [request for request in requests if not request.good]
     if failed and len(failed) / len(requests) > level.gate_share:
@@ -83,7 +114,7 @@ def _errors(level: ErrorLevel, requests: Sequence[Request], samples_min: int) ->
 
 
 def _rate(level: RateLevel, steady: Observation, samples_min: int) -> Judged:
-    name = "achieved rate"
+    name = level_name(level)
     goal = f"within {level.gate_share:.0%} of what think time and latency imply"
     if too_few := _too_few(steady.total.requests, samples_min):
         return Judged(name, goal, "share", None, "unknown", too_few)

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from loadtests import k6_ledger, leash, population, scenario_file
+import msgspec
+
+from loadtests import k6_ledger, leash, ledgers, population, scenario_file, schedule
 from loadtests.errors import PlanError, ToolError
 from loadtests.generator import GeneratorWatch
-from loadtests.plan import LoadPlan
+from loadtests.plan import PLAN_FILE, WORKER, LoadPlan
 from loadtests.virtual_user import Script
 
 STOP_TIMEOUT_S = 15.0
@@ -27,16 +29,18 @@ _K6_SOUND = frozenset({0, 99, 105})
 class RunningLoad:
     """A load being played by the process `pid`. Used as a context manager, it is stopped when the block is left.
 
-    `sound` are the exit codes of a tool that did its work; `finish` completes the ledger once the process has gone.
+    `sound` are the exit codes of a tool that did its work; `finish` completes the ledger once the process has gone,
+    told whether it was killed.
     """
 
     def __init__(
-        self, plan: LoadPlan, tool: str, command: list[str], *, sound: frozenset[int], finish: Callable[[], None]
+        self, plan: LoadPlan, tool: str, command: list[str], *, sound: frozenset[int], finish: Callable[[bool], None]
     ) -> None:
         self.plan = plan
         self.tool = tool
         self._sound = sound
-        self._finish: Callable[[], None] | None = finish
+        self._finish: Callable[[bool], None] | None = finish
+        self._killed = False
         self._process = _on_leash(command, plan)
         self._watch = GeneratorWatch(self.pid, plan.samples)
 
@@ -74,7 +78,7 @@ class RunningLoad:
         self._watch.close()
         finish, self._finish = self._finish, None
         if finish is not None:
-            finish()
+            finish(self._killed)
         return code
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
@@ -87,7 +91,7 @@ class RunningLoad:
 
     def kill(self) -> None:
         """Ends the tool with SIGKILL. Its ledger gets no end line, and a reader will say so."""
-        self._finish = None
+        self._killed = True
         self._process.kill()
         self.wait()
 
@@ -113,15 +117,15 @@ class LoadTool(Protocol):
 
 
 class Locust:
-    """Locust, in one process: `locustfile.py`."""
+    """Locust, in one process or several: `locustfile.py`."""
 
     name = "locust"
 
     def start(self, plan: LoadPlan) -> RunningLoad:
         """See `LoadTool`."""
-        check(plan)
+        prepare(plan)
         command = [sys.executable, "-m", "loadtests.locustfile"]
-        return RunningLoad(plan, self.name, command, sound=frozenset({0}), finish=lambda: None)
+        return RunningLoad(plan, self.name, command, sound=frozenset({0}), finish=lambda _killed: _merge(plan))
 
 
 class K6:
@@ -132,11 +136,13 @@ class K6:
 
     def start(self, plan: LoadPlan) -> RunningLoad:
         """See `LoadTool`."""
-        check(plan)
+        if plan.processes > 1 or plan.master:
+            raise PlanError("k6 plays a load in one process, which uses every core; leave the processes out.")
         command = [find_k6(), "run", "--quiet", "--no-usage-report", "--address", "", "--log-format", "raw"]
         command += ["--console-output", str(plan.ledger.resolve()), str(self.script)]
+        prepare(plan)
         k6_ledger.begin(plan)
-        return RunningLoad(plan, self.name, command, sound=_K6_SOUND, finish=lambda: k6_ledger.finish(plan))
+        return RunningLoad(plan, self.name, command, sound=_K6_SOUND, finish=lambda killed: _finish_k6(plan, killed))
 
 
 TOOLS: dict[str, LoadTool] = {"locust": Locust(), "k6": K6()}
@@ -150,15 +156,57 @@ def load_tool(name: str) -> LoadTool:
     return TOOLS[name]
 
 
-def check(plan: LoadPlan) -> None:
-    """The plan can be played and its directory is there. Raises LoadError otherwise."""
+def prepare(plan: LoadPlan) -> None:
+    """The plan can be played, and its directory holds the schedule and the plan itself. Raises LoadError otherwise."""
     if faults := plan.faults():
         raise PlanError(faults[0])
-    scenario = scenario_file.read(plan.scenario)
-    Script(scenario, population.read(plan.population), seed=plan.seed, run=plan.run, users=plan.users)
-    if plan.ledger.exists():
-        raise PlanError(f"{plan.ledger} exists; a ledger belongs to one run, so name another directory.")
+    scenario, people = scenario_file.read(plan.scenario), population.read(plan.population)
+    Script(scenario, people, seed=plan.seed, run=plan.run, users=plan.users)
+    for ledger in {plan.ledger, *plan.ledgers}:
+        if ledger.exists():
+            raise PlanError(f"{ledger} exists; a ledger belongs to one run, so name another directory.")
     plan.log.parent.mkdir(parents=True, exist_ok=True)
+    password = people.password is not None
+    if plan.shape.model == "open":
+        schedule.write(plan.schedule, schedule.arrivals(scenario, plan.seed, plan.shape, password))
+    else:
+        steps = schedule.user_steps(scenario, plan.seed, plan.users, plan.length_s or 0.0, password)
+        schedule.write(plan.schedule, steps)
+    plan.write()
+
+
+def worker_process(directory: Path, master: str, number: int) -> int:
+    """Worker `number` of the run in `directory` has played its share for `master`; its exit code."""
+    try:
+        told = msgspec.json.decode((directory / PLAN_FILE).read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError) as error:
+        raise PlanError(
+            f"{directory} holds no plan ({error}); name the directory of a load that is waiting."
+        ) from error
+    told |= {"GYM_LOAD_DIRECTORY": str(directory.resolve()), "GYM_LOAD_MASTER": master, WORKER: str(number)}
+    plan = LoadPlan.from_environment(told)
+    if not plan.ledgers or number > plan.processes:
+        raise PlanError(f"Worker {number} is one too many: the load waits for {plan.processes}; correct --number.")
+    if plan.ledgers[number - 1].exists():
+        raise PlanError(f"Worker {number} is there already; give each a --number of its own.")
+    command = [sys.executable, "-m", "loadtests.leash", sys.executable, "-m", "loadtests.locustfile"]
+    environment = os.environ | told | {leash.STARTER: str(os.getpid())}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as worker:
+        return worker.wait()
+
+
+def _merge(plan: LoadPlan) -> None:
+    """One ledger, where several processes wrote their own; what does not balance is in the log."""
+    if plan.ledgers == (plan.ledger,):
+        return
+    if flaws := ledgers.merge(plan.ledgers, plan.ledger):
+        with plan.log.open("a", encoding="utf-8") as log:
+            log.writelines(f"The ledgers do not balance: {flaw}.\n" for flaw in flaws)
+
+
+def _finish_k6(plan: LoadPlan, killed: bool) -> None:
+    if not killed:
+        k6_ledger.finish(plan)
 
 
 def find_k6() -> str:

@@ -1,21 +1,21 @@
 """A virtual user: decides what to do next, remembers what it learnt, and never touches a socket.
 
-Adapters ask for the next step, send it, and tell the user how it ended. Every choice comes from the user's own random
-stream, so user 17 of seed 42 does the same on every run for as long as the service answers the same.
+Adapters ask for the next step, send it, and tell the user how it ended. Flows and pauses come from the schedule and every
+other choice from the user's own generator, so user 17 of seed 42 does the same on every run, whichever tool plays it, for as
+long as the service answers the same.
 """
 
 from __future__ import annotations
 
-from bisect import bisect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from random import Random
+from itertools import cycle
 from typing import Any
 
 import msgspec
 
 from loadtests import template
+from loadtests.chance import below, generator
 from loadtests.ledger import Outcome
 from loadtests.population import Player, Population, require
 from loadtests.scenario import Flow, Learn, Scenario
@@ -46,7 +46,7 @@ class _Act:
 
 
 class Script:
-    """What all virtual users of a run share: the parsed flows, their weights and the population.
+    """What all virtual users of a run share: the parsed flows and the population.
 
     Raises PopulationError when the population cannot fill the flows. A flow that needs the shared password is left out when
     the population has none.
@@ -57,19 +57,16 @@ class Script:
         self.population = population
         self.seed = seed
         self.run = run
-        acts = [_parsed(flow) for flow in scenario.flows]
-        if population.password is None:
-            acts = [act for act in acts if "password" not in act.path.names | act.body.names]
+        password = population.password is not None
+        acts = [_parsed(flow) for flow in scenario.flows if flow.playable(password)]
         require(population, users, frozenset().union(*(act.path.names | act.body.names for act in acts)))
         self._by_name = {act.flow.name: act for act in acts}
-        self._acts = acts
-        self._weights = list(accumulate(act.flow.weight for act in acts))
         self._matches = population.matches_by_player()
         self.tournaments = [tournament.id for tournament in population.tournaments]
 
-    def choose(self, random: Random) -> _Act:
-        """One flow, by weight."""
-        return self._acts[bisect(self._weights, random.random() * self._weights[-1], hi=len(self._acts) - 1)]
+    def scheduled(self, index: int) -> _Act:
+        """The flow that the schedule calls `index`."""
+        return self._by_name[self.scenario.flows[index].name]
 
     def first_bags(self, player: Player) -> dict[str, list[int]]:
         """What a player knows from the start: their own matches, and the open tournaments they do not play in yet."""
@@ -86,24 +83,26 @@ class Script:
 class VirtualUser:
     """User `number` (from 1) of a script, playing one player of the population."""
 
-    def __init__(self, number: int, script: Script) -> None:
+    def __init__(self, number: int, script: Script, steps: Sequence[tuple[int, int]]) -> None:
         players = script.population.users
         self.number = number
         self.player: Player = players[(number - 1) % len(players)]
         self._script = script
-        self._random = Random(f"{script.seed}-{number}")
+        self._draw = generator(f"{script.seed}-{number}")
+        self._planned: Iterator[tuple[int, int]] = cycle(steps)
+        self._flow = 0
         self._steps = 0
         self._bags = script.first_bags(self.player)
 
     def think(self) -> float:
-        """Seconds to pause before the next step."""
-        think = self._script.scenario.think
-        return self._random.uniform(think.min_s, think.max_s)
+        """Seconds to pause before the next step, which the schedule has chosen with this pause."""
+        self._flow, think_ms = next(self._planned)
+        return think_ms / 1000
 
     def next_step(self) -> Step:
-        """What to send now. An id taken from a bag stays out of it until `learn` says how the step ended."""
+        """What to send after the pause. An id taken from a bag stays out of it until `learn` says how the step ended."""
         self._steps += 1
-        act = self._script.choose(self._random)
+        act = self._script.scheduled(self._flow)
         taken = self._take(act.flow.takes)
         if act.flow.takes is not None and taken is None:
             act = self._script.named(act.flow.otherwise)
@@ -132,7 +131,7 @@ class VirtualUser:
 
     def _take(self, bag: str | None) -> int | None:
         ids = self._bags.get(bag or "")
-        return ids.pop(self._random.randrange(len(ids))) if ids else None
+        return ids.pop(below(self._draw, len(ids))) if ids else None
 
     def _put(self, bag: str | None, id_: int) -> None:
         if bag is None:
@@ -156,9 +155,9 @@ class VirtualUser:
     def _value(self, hole: Hole, taken: int | None) -> int | str:
         match hole.source:
             case Range(low, high):
-                return self._random.randint(low, high)
+                return low + below(self._draw, high - low + 1)
             case Choice(words):
-                return self._random.choice(words)
+                return words[below(self._draw, len(words))]
             case Name(name):
                 return self._named_value(name, taken)
 
@@ -175,7 +174,8 @@ class VirtualUser:
             case "other":
                 return self._other()
             case "tournament":
-                return self._random.choice(self._script.tournaments)
+                tournaments = self._script.tournaments
+                return tournaments[below(self._draw, len(tournaments))]
             case "taken" if taken is not None:
                 return taken
             case "n":
@@ -185,7 +185,7 @@ class VirtualUser:
     def _other(self) -> int:
         players = self._script.population.users
         while True:
-            player = players[self._random.randrange(len(players))]
+            player = players[below(self._draw, len(players))]
             if player.id != self.player.id:
                 return player.id
 

@@ -31,6 +31,8 @@ MAY_IMPORT = {
 
 LOCUST = {"locust", "gevent", "geventhttpclient"}
 LOCUSTFILE = "loadtests/locustfile.py"
+OF_LOCUST = re.compile(r"loadtests/locust(file|_\w+)\.py")
+"""What runs in Locust's own process, started as the locustfile."""
 OTHER_SQLITE = {"sqlite3", "_sqlite3", "aiosqlite", "apsw"}
 CODE = {".py", ".md", ".html", ".css", ".js", ".json", ".toml", ".jmx", ".mako", ".svg"}
 CODE_BYTES = 200_000
@@ -67,7 +69,7 @@ def imports_of_ours(path: PurePosixPath, text: str) -> Iterator[str]:
 def imports_of_locust(path: PurePosixPath, text: str) -> Iterator[str]:
     """Importing locust patches the whole process, so only its own process does it."""
     for name in _imported(text):
-        if name.split(".")[0] in LOCUST and str(path) != LOCUSTFILE:
+        if name.split(".")[0] in LOCUST and not OF_LOCUST.fullmatch(str(path)):
             yield f"{path} imports {name}, which patches the whole process; only {LOCUSTFILE} may"
 
 

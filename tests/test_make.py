@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = sorted(set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE)))
 PROMISED = {
-    *("setup", "fmt", "check", "types", "test", "bench"),
+    *("setup", "fmt", "check", "types", "test", "test-containers", "bench"),
     *("serve", "migrate", "load", "backup", "verify", "restore"),
     *("chaos", "demo", "drill", "drill-backups", "report", "clean"),
 }
@@ -142,7 +142,7 @@ WORKFLOW = (ROOT / ".github" / "workflows" / "reliability.yml").read_text(encodi
 
 def test_every_step_of_the_pipeline_is_a_target() -> None:
     steps = re.findall(r"^ +(?:- )?run: (.*)$", WORKFLOW, re.MULTILINE)
-    targets = ("setup-k6", "doctor", "check", "test", "drill", "drill-backups", "drill", "summary")
+    targets = ("setup-k6", "doctor", "check", "test", "test-containers", "drill", "drill-backups", "drill", "summary")
     assert [step.split()[:2] for step in steps] == [["make", target] for target in targets]
     assert {step.split()[1] for step in steps} <= set(TARGETS)
 
@@ -161,21 +161,30 @@ def pipeline(place: Path) -> Path:
     (place / "bin").mkdir()
     script = place / ".ci" / "run"
     script.write_text((ROOT / ".ci" / "run").read_text(encoding="utf-8"), encoding="utf-8")
-    programs = [place / "bin" / name for name in ("chromium", "sshd", "systemd-analyze")]
+    names = ("chromium", "sshd", "systemd-analyze", "docker", "dockerd", "docker-compose", "mmdebstrap", "id")
+    programs = [place / "bin" / name for name in names]
     for program in programs:
-        program.write_text("#!/bin/sh\n", encoding="utf-8")
+        program.write_text("#!/bin/sh\necho 0\n", encoding="utf-8")
     for file in (script, *programs):
         file.chmod(0o755)
     (place / "Makefile").write_text(
-        "check test drill drill-backups:\n\t@echo ran $@ $(DB); cat; test $@ != '$(BREAK)'\n", encoding="utf-8"
+        "check test test-containers drill drill-backups:\n\t@echo ran $@ $(DB); cat; test $@ != '$(BREAK)'\n",
+        encoding="utf-8",
     )
     return script
+
+
+def run_pipeline(script: Path, broken: str = "") -> subprocess.CompletedProcess[str]:
+    place = script.parents[1]
+    environment = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "BREAK": broken, "TMPDIR": str(place)}
+    return subprocess.run([script], cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize(
     ("broken", "ran"),
     [
-        ("", ["check", "test", "drill", "drill-backups", "drill postgres"]),
+        ("", ["check", "test", "test-containers", "drill", "drill-backups", "drill postgres", "drill postgres"]),
+        ("test-containers", ["check", "test", "test-containers"]),
         ("test", ["check", "test"]),
         ("check", ["check"]),
     ],
@@ -183,9 +192,33 @@ def pipeline(place: Path) -> Path:
 def test_the_pipeline_script_runs_all_of_it_and_stops_at_the_first_failure(
     broken: str, ran: list[str], pipeline: Path
 ) -> None:
-    environment = {"PATH": f"{pipeline.parents[1] / 'bin'}:{os.environ['PATH']}", "BREAK": broken}
-    done = subprocess.run([pipeline], cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=30)
+    done = run_pipeline(pipeline, broken)
     assert [line.strip() for line in done.stdout.splitlines() if line.startswith("ran")] == [
         f"ran {one}" for one in ran
     ]
     assert (done.returncode == 0) == (not broken)
+
+
+@pytest.mark.parametrize("broken", ["", "test-containers"])
+def test_the_pipeline_ends_the_docker_that_it_started_and_no_other(broken: str, pipeline: Path) -> None:
+    place = pipeline.parents[1]
+    (place / "bin" / "docker").write_text(f"#!/bin/sh\ntest -e {place}/pid\n", encoding="utf-8")
+    (place / "bin" / "dockerd").write_text(f"#!/bin/sh\necho $$ >{place}/pid\nexec sleep 50\n", encoding="utf-8")
+    done = run_pipeline(pipeline, broken)
+    assert (done.returncode == 0) == (not broken)
+    assert "ran test-containers" in done.stdout
+    started = int((place / "pid").read_text("ascii"))
+    assert not Path(f"/proc/{started}").exists()
+    (place / "pid").write_text(str(os.getpid()), "ascii")  # One that answers already is left alone.
+    assert run_pipeline(pipeline).returncode == 0
+    assert (place / "pid").read_text("ascii") == str(os.getpid())
+
+
+def test_a_docker_that_cannot_be_started_is_told_and_the_pipeline_goes_on(pipeline: Path) -> None:
+    (pipeline.parents[1] / "bin" / "docker").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    (pipeline.parents[1] / "bin" / "dockerd").write_text("#!/bin/sh\necho no cgroups\nexit 1\n", encoding="utf-8")
+    done = run_pipeline(pipeline)
+    assert done.returncode == 0
+    assert "going on without containers: dockerd does not answer" in done.stderr
+    assert "no cgroups" in done.stderr
+    assert "ran test-containers" in done.stdout

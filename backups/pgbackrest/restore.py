@@ -38,18 +38,23 @@ _SECOND: Final = timedelta(seconds=1)
 
 
 def decide(
-    backups: Sequence[Backup], target: Target, goal: Goal | None, known_bad: Mapping[str, str]
+    backups: Sequence[Backup],
+    target: Target,
+    goal: Goal | None,
+    known_bad: Mapping[str, str],
+    passed: Mapping[str, str] | None = None,
 ) -> RestorePlan | NoRestore:
     """The plan, or the reason there is none. Pure. `backups` are oldest first; `known_bad` is what was learned since.
 
-    Backups that end after the goal cannot lead there and are passed over without a word, unless one is asked for by name.
+    Backups that end after the goal cannot lead there and are passed over without a word, unless one is asked for by name;
+    so are those that were `passed`, being good and found not to lead there.
     """
     refused: list[Refused] = []
     late: list[Refused] = []
     for one in reversed(backups):
         if target.backup not in (None, one.id):
             continue
-        if why := too_late(one, goal):
+        if why := too_late(one, goal) or (passed or {}).get(one.id, ""):
             late.append(Refused(one.id, why))
         elif why := known_bad.get(one.id, "") or one.fault:
             refused.append(Refused(one.id, why))
@@ -143,10 +148,11 @@ class Restore:
 
     def _newest_good(self) -> Restoration:
         known_bad: dict[str, str] = {}
+        passed: dict[str, str] = {}
         while True:
             with self.timed("decide"):
                 held = repository.holdings(self.program)
-                plan = decide(held.backups, self.target, self.goal, known_bad)
+                plan = decide(held.backups, self.target, self.goal, known_bad, passed)
                 if isinstance(plan, NoRestore):
                     raise NothingToRestore(plan.why)
                 chosen = next(one for one in held.backups if one.id == plan.backup)
@@ -154,6 +160,11 @@ class Restore:
                 disk.require_room(plan.build.parent, plan.build_bytes, f"a restore of {plan.backup}")
             try:
                 return self._from(plan, chosen)
+            except NothingToRestore as error:
+                # Where a restore point lies is known to nobody before the log was read: it may be before this backup.
+                if self.goal is None or not self.goal.named or self.target.backup is not None:
+                    raise
+                passed[plan.backup] = str(error)
             except Damaged as error:
                 known_bad[plan.backup] = str(error)
 

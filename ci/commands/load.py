@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from loadtests.assessment import Assessment
+    from loadtests.fail_fast import Prospects
     from loadtests.measure import Figures
     from loadtests.plan import LoadPlan
     from loadtests.scenario import Scenario
@@ -26,29 +28,31 @@ QUIET_INTERVAL_S = 10.0
 """A terminal sees progress every second, a log file one line in ten."""
 
 
-@click.command("load")
+@click.group("load", invoke_without_command=True)
 @click.option("--url", metavar="URL", help="The service to load.  [default: a stand of our own, gone afterwards]")
 @click.option("--tool", type=click.Choice(["locust", "k6"]), default="locust", show_default=True, help="Who plays it.")
+@click.option("--profile", metavar="NAME", help="One of the scenario's profiles, such as smoke, spike or arrivals.")
 @click.option("--users", type=click.IntRange(min=1), help="Users at once.  [default: the scenario's]")
 @click.option("--ramp", type=click.FloatRange(min=0, min_open=True), help="Users arriving per second.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How long they stay, once all are there.")
 @click.option("--scenario", "scenario_path", type=click.Path(path_type=Path), help="Scenario file.  [default: gym-day]")
 @click.option("--population", "population_path", type=click.Path(path_type=Path), help="Users of the service at --url.")
+@click.option(
+    "--database", type=click.Choice(["sqlite", "postgres"]), default="sqlite", show_default=True, help="Of the stand."
+)
 @click.option("--seed", type=int, help="Seed of every choice.  [default: the scenario's]")
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="Worker processes of Locust on this machine.  [default: one]"
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Wait for so many workers that are started elsewhere.")
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Where --workers reach the master.  [default: a free port of 127.0.0.1]"
+)
+@click.option("--fail-fast", is_flag=True, help="End the load as soon as a service level cannot be met any more.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where the run's files go.  [default: var/runs/ID]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-def command(
-    url: str | None,
-    tool: str,
-    users: int | None,
-    ramp: float | None,
-    seconds: float | None,
-    scenario_path: Path | None,
-    population_path: Path | None,
-    seed: int | None,
-    directory: Path | None,
-    as_json: bool,
-) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Put users on the service and judge how it served them.
 
     Exits with 0 when every service level is met, 1 when one is not, 3 when the run cannot tell.
@@ -56,67 +60,163 @@ def command(
     \b
     Examples:
       gymkhana load --users 100 --seconds 20
+      gymkhana load --profile spike --fail-fast
       gymkhana load --url http://127.0.0.1:8000 --tool k6 --population var/population.json
     """
-    if population_path is not None and url is None:
-        raise click.UsageError("--population names users of a service; say which one with --url.")
+    if ctx.invoked_subcommand is not None:
+        return
+    raise click.exceptions.Exit(EXIT_CODES[_load(Order(**options), as_json=as_json).verdict])
 
+
+@command.command("check")
+@click.argument("path", metavar="SCENARIO", type=click.Path(path_type=Path))
+def check(path: Path) -> None:
+    """Read a scenario and say what is wrong with it, field by field; starts nothing.
+
+    \b
+    Example:
+      gymkhana load check loadtests/scenarios/gym-day.json
+    """
+    from loadtests import scenario_file
+    from loadtests.errors import ScenarioError
+
+    try:
+        scenario = scenario_file.read(path)
+    except ScenarioError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        raise click.exceptions.Exit(error.exit_code) from error
+    profiles = ", ".join(scenario.profiles) or "none"
+    click.echo(
+        f"{path.name} is sound: {len(scenario.flows)} flows, {len(scenario.levels)} levels; profiles: {profiles}."
+    )
+
+
+@command.command("worker")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--master", metavar="HOST:PORT", required=True, help="Where `gymkhana load --workers N` listens.")
+@click.option("--number", type=click.IntRange(min=1), required=True, help="Which worker this is, from 1.")
+def worker(directory: Path, master: str, number: int) -> None:
+    """Play a share of the load whose run DIRECTORY is, for a master that waits for it; ends with the load.
+
+    The directory must be the run's own, here or on a disk that both machines share: the plan is read from it, and the
+    worker's ledger is written into it.
+
+    \b
+    Example:
+      gymkhana load worker var/runs/20261123T091400Z-load-4f2a --master 127.0.0.1:5557 --number 1
+    """
+    from loadtests.tools import worker_process
+
+    raise click.exceptions.Exit(worker_process(directory, master, number))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the command line asks for; None is what it leaves to the scenario."""
+
+    url: str | None
+    tool: str
+    profile: str | None
+    users: int | None
+    ramp: float | None
+    seconds: float | None
+    scenario_path: Path | None
+    population_path: Path | None
+    database: str
+    seed: int | None
+    processes: int | None
+    workers: int | None
+    listen: str | None
+    fail_fast: bool
+    directory: Path | None
+
+    def __post_init__(self) -> None:
+        for wrong, complaint in (
+            (self.population_path and not self.url, "--population names users of a service; say which one with --url."),
+            (self.url and self.database != "sqlite", "--database is the stand's; the service at --url has its own."),
+            (
+                self.profile and (self.ramp or self.seconds),
+                "--profile says how many users come when; leave --ramp and --seconds out.",
+            ),
+            (self.workers and self.processes, "--workers are started elsewhere, --processes here; give one of them."),
+            (self.listen and not self.workers, "--listen is for --workers; say how many there will be."),
+        ):
+            if wrong:
+                raise click.UsageError(complaint)
+
+
+def _load(order: Order, *, as_json: bool) -> Assessment:
+    """Plays the order and says how it went."""
+    import msgspec
+
+    from ci.loopback import HOST, free_ports
     from ci.stand import new_run_id
     from loadtests import scenario_file
     from loadtests.errors import PlanError
     from loadtests.plan import LoadPlan
     from loadtests.scenario import GYM_DAY
 
-    scenario_path = scenario_path or GYM_DAY
-    scenario = scenario_file.read(scenario_path)
-    if not (seconds or scenario.load.seconds):
-        raise PlanError(f"{scenario_path.name} runs until stopped; say for how long with --seconds.")
+    path = order.scenario_path or GYM_DAY
+    scenario = scenario_file.read(path)
+    profile = None
+    if order.profile is not None:
+        profile = scenario.profile(order.profile)
+        if profile.levels is not None:
+            scenario = msgspec.structs.replace(scenario, levels=profile.levels)
+        if order.users is not None:
+            profile = profile.scaled(order.users)
+    elif not (order.seconds or scenario.load.seconds):
+        raise PlanError(f"{path.name} runs until stopped; say for how long with --seconds.")
     run = new_run_id("load", time.time())
-    directory = directory or Path("var/runs") / run
+    directory = order.directory or Path("var/runs") / run
     if directory.exists() and any(directory.iterdir()):
         raise PlanError(f"{directory} is not empty; a load needs a directory of its own.")
-    users = users or scenario.load.users
-    seed = scenario.seed if seed is None else seed
-    with _service(url, population_path, directory, users, seed, run) as (address, population):
+    users = profile.users if profile else order.users or scenario.load.users
+    seed = scenario.seed if order.seed is None else order.seed
+    master = "" if order.workers is None else order.listen or f"{HOST}:{free_ports(1)[0]}"
+    with _service(order, directory, users, seed, run) as (address, population):
         plan = LoadPlan(
             url=address.rstrip("/"),
             users=users,
-            ramp_per_s=ramp or scenario.load.ramp_per_s,
-            seconds=seconds or scenario.load.seconds,
+            ramp_per_s=order.ramp or scenario.load.ramp_per_s,
+            seconds=order.seconds or scenario.load.seconds,
             run=run,
             seed=seed,
-            scenario=scenario_path,
+            scenario=path,
             population=population,
             directory=directory,
+            profile=profile.shape if profile else None,
+            processes=order.workers or order.processes or 1,
+            master=master,
         )
-        assessment = _play(plan, tool, scenario)
+        assessment = _play(plan, order, scenario)
     if as_json:
-        _say_json(plan, tool, assessment)
+        _say_json(plan, order, assessment)
     else:
-        _say(plan, tool, assessment)
-    raise click.exceptions.Exit(EXIT_CODES[assessment.verdict])
+        _say(plan, order.tool, assessment)
+    return assessment
 
 
 @contextmanager
-def _service(
-    url: str | None, population: Path | None, directory: Path, users: int, seed: int, run: str
-) -> Iterator[tuple[str, Path]]:
+def _service(order: Order, directory: Path, users: int, seed: int, run: str) -> Iterator[tuple[str, Path]]:
     """Address of the service and the file of its users: those named, recruited there, or a stand's."""
-    if url is None:
-        with _own_stand(directory, users, seed) as found:
+    if order.url is None:
+        with _own_stand(directory, users, seed, order.database) as found:
             yield found
-    elif population is not None:
-        yield url, population
+    elif order.population_path is not None:
+        yield order.url, order.population_path
     else:
-        yield url, _recruited(url, directory, users, run)
+        yield order.url, _recruited(order.url, directory, users, run)
 
 
 @contextmanager
-def _own_stand(directory: Path, users: int, seed: int) -> Iterator[tuple[str, Path]]:
+def _own_stand(directory: Path, users: int, seed: int, database: str) -> Iterator[tuple[str, Path]]:
     """A stand in `directory` that serves while the block runs."""
+    from ci.cluster import Cluster
     from ci.stand import Stand, standing
 
-    stand = Stand(directory)
+    stand = Stand(directory, cluster=Cluster(directory / "pg") if database == "postgres" else None)
     with standing(stand):
         stand.build(users=users, tournaments=max(users // 50, 4), matches=users, seed=seed)
         stand.start()
@@ -136,33 +236,46 @@ def _recruited(url: str, directory: Path, users: int, run: str) -> Path:
     return path
 
 
-def _play(plan: LoadPlan, tool: str, scenario: Scenario) -> Assessment:
+def _play(plan: LoadPlan, order: Order, scenario: Scenario) -> Assessment:
     """Plays the plan to its end, progress on standard error, and judges what it left."""
     from loadtests.assessment import assess
     from loadtests.errors import ToolError
+    from loadtests.fail_fast import Prospects
     from loadtests.generator import read_samples
     from loadtests.history import read_history
     from loadtests.tools import load_tool
 
-    with load_tool(tool).start(plan) as load:
-        _watch(load, scenario)
+    prospects = Prospects(scenario, plan.shape) if order.fail_fast else None
+    with load_tool(order.tool).start(plan) as load:
+        if plan.master:
+            click.echo(
+                f"Waiting for {plan.processes} workers:\n  gymkhana load worker {plan.directory} --master {plan.master} "
+                f"--number 1 (to {plan.processes})",
+                err=True,
+            )
+        stopped = _watch(load, scenario, prospects)
         load.wait()
     if load.fault:
         raise ToolError(load.fault)
-    return assess(read_history(plan.ledger), scenario, read_samples(plan.samples))
+    return assess(read_history(plan.ledger), scenario, read_samples(plan.samples), plan.profile, stopped)
 
 
-def _watch(load: RunningLoad, scenario: Scenario) -> None:
-    """Says every second on a terminal, every ten off one, how the load is doing; returns when it has ended."""
+def _watch(load: RunningLoad, scenario: Scenario, prospects: Prospects | None) -> str:
+    """Says every second on a terminal, every ten off one, how the load is doing; returns when it has ended.
+
+    A load that cannot meet its levels any more by its `prospects` is stopped, and why is returned.
+    """
     from loadtests.history import Tail
     from loadtests.live import Pulse
 
     pulse = Pulse(scenario)
-    tail = Tail(load.plan.ledger)
+    tails = [Tail(path) for path in load.plan.ledgers]
     live = sys.stderr.isatty()
     began = said = time.monotonic()
+    stopped = ""
     while not load.ended_within(LIVE_INTERVAL_S):
-        pulse.feed(tail.poll())
+        lines = [line for tail in tails for line in tail.poll()]
+        pulse.feed(lines)
         now = time.monotonic()
         line = f"{now - began:4.0f} s  {pulse.line(now)}"
         if live:
@@ -170,17 +283,23 @@ def _watch(load: RunningLoad, scenario: Scenario) -> None:
         elif now - said >= QUIET_INTERVAL_S:
             click.echo(line, err=True)
             said = now
+        if prospects is not None:
+            prospects.feed(lines)
+            if stopped := prospects.lost(now):
+                load.stop()
     if live:
         click.echo("\r\x1b[K", nl=False, err=True)
+    return stopped
 
 
 def _say(plan: LoadPlan, tool: str, assessment: Assessment) -> None:
     steady = assessment.steady
+    open_model = plan.shape.model == "open"
     _say_flows([*steady.flows, steady.total])
     expected = f", {steady.expected_rate:.1f} expected" if steady.expected_rate else ""
     cores = "" if assessment.generator_cores is None else f"; {tool} used {assessment.generator_cores:.2f} cores"
     click.echo(
-        f"\n{steady.users:.0f} users for {steady.window.seconds:.0f} s: "
+        f"\n{steady.users:.0f} {'in flight' if open_model else 'users'} for {steady.window.seconds:.0f} s: "
         f"{steady.total.rate:.1f} requests/s{expected}{cores}. Seed {plan.seed}.\n"
     )
     for level in assessment.levels:
@@ -188,6 +307,8 @@ def _say(plan: LoadPlan, tool: str, assessment: Assessment) -> None:
         click.echo(f"{level.result.upper():8}{level.name:24} {_measured(level):>12}  {level.goal}{why}")
     for doubt in assessment.doubts:
         click.echo(f"UNKNOWN {doubt}")
+    if assessment.stopped:
+        click.echo(f"STOPPED {assessment.stopped}")
     click.echo(f"\n{assessment.verdict.upper()}  {plan.directory}")
 
 
@@ -215,13 +336,15 @@ def _measured(level: Judged) -> str:
     return "failed" if math.isinf(level.measured) else f"{level.measured:.1f} ms"
 
 
-def _say_json(plan: LoadPlan, tool: str, assessment: Assessment) -> None:
+def _say_json(plan: LoadPlan, order: Order, assessment: Assessment) -> None:
     import msgspec
 
     steady = assessment.steady
     document: dict[str, Any] = {
         "run": plan.run,
         "verdict": assessment.verdict,
+        "profile": order.profile,
+        "stopped": assessment.stopped,
         "doubts": assessment.doubts,
         "levels": assessment.levels,
         "flows": steady.flows,
@@ -230,8 +353,9 @@ def _say_json(plan: LoadPlan, tool: str, assessment: Assessment) -> None:
         "seconds": steady.window.seconds,
         "rate": steady.total.rate,
         "expected_rate": steady.expected_rate,
+        "offered_p95_ms": steady.offered_p95_ms,
         "failures_in_all": assessment.whole.total.failures,
-        "generator": {"tool": tool, "cores": assessment.generator_cores},
+        "generator": {"tool": order.tool, "cores": assessment.generator_cores},
         "seed": plan.seed,
         "directory": str(plan.directory),
     }

@@ -152,7 +152,8 @@ def test_every_drill_has_its_goals_and_they_fit_its_faults() -> None:
         assert goals.rolls_back == ("fail-in-transaction" in faults)
         protection = EVERY[name].protection
         assert goals.keeps_all == ("synchronous" in (protection.log, protection.standby))
-        assert (goals.loss_s is not None) == (protection.log == "continuous" or protection.standby == "asynchronous")
+        behind = protection.log == "continuous" or protection.standby == "asynchronous" or protection.pgbackrest
+        assert (goals.loss_s is not None) == behind
         assert (goals.alarm_s is not None) == ("await-alarm" in EVERY[name].acts)
         assert goals.refuses_key == ("try-wrong-key" in EVERY[name].acts)
         assert goals.degrades == ("bring-level" in EVERY[name].acts)

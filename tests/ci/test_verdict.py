@@ -77,7 +77,9 @@ def lines(rows: Iterable[Any]) -> bytes:
 def ledger(told: History) -> bytes:
     """The history as a generator would have written it."""
     end = End(invoked=len(told.invokes), done=len(told.dones), t=151.0)
-    return lines([*told.clocks, *told.users, *told.invokes, *told.dones, end])
+    told_t = {id(one): one.t for one in (*told.users, *told.invokes)} | {id(one): one.t + one.d for one in told.dones}
+    written = sorted((*told.users, *told.invokes, *told.dones), key=lambda one: told_t[id(one)])
+    return lines([*told.clocks, *written, end])
 
 
 def survives(t: float) -> bool:

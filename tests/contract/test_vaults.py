@@ -134,6 +134,9 @@ class Story:
         self.before_t = time.monotonic()
         self.full = self.back_up("full")
         write(server, 5)
+        with server.connect() as connection:
+            connection.execute("SELECT pg_create_restore_point('before-the-increment')")
+        self.goals["older"] = at_name("before-the-increment")
         self.incr = self.back_up("auto")
         write(server, 5)
         with server.connect() as connection:
@@ -245,7 +248,7 @@ def test_a_plan_touches_nothing(story: Story, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["data", "old"]
 
 
-@pytest.mark.parametrize(("point", "last"), [("lsn", 15), ("name", 20), ("time", 25), ("newest", 30)])
+@pytest.mark.parametrize(("point", "last"), [("older", 10), ("lsn", 15), ("name", 20), ("time", 25), ("newest", 30)])
 def test_a_restore_ends_at_the_point_asked_for(story: Story, tmp_path: Path, point: str, last: int) -> None:
     data = tmp_path / "data"
     done = story.restore(data, story.goals[point])

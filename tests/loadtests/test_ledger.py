@@ -68,10 +68,11 @@ def test_lines_are_the_documented_json(tmp_path: Path) -> None:
                 digest="ab",
                 seq=123,
                 db=1.5,
+                lag=0.4,
             )
         )
         ledger.user(17, up=False)
-        ledger.end()
+        ledger.end(dropped=2)
     clock, invoke, done, user, end = (json.loads(line) for line in path.read_text().splitlines())
     assert {key: clock[key] for key in ("k", "run", "tool", "pid")} == {
         "k": "clock", "run": "R", "tool": "locust", "pid": os.getpid()
@@ -79,10 +80,10 @@ def test_lines_are_the_documented_json(tmp_path: Path) -> None:
     assert invoke == {"k": "invoke", "op": "R.17.3", "flow": "join", "user": 17, "t": 12.5}
     assert done == {
         "k": "done", "op": "R.17.3", "flow": "join", "user": 17, "t": 12.5, "d": 0.25, "status": 201, "outcome": "ok",
-        "write": True, "digest": "ab", "seq": 123, "err": None, "db": 1.5,
+        "write": True, "digest": "ab", "seq": 123, "err": None, "db": 1.5, "lag": 0.4,
     }  # fmt: skip
     assert (user["k"], user["user"], user["up"]) == ("user", 17, False)
-    assert (end["k"], end["invoked"], end["done"]) == ("end", 1, 1)
+    assert (end["k"], end["invoked"], end["done"], end["dropped"]) == ("end", 1, 1, 2)
 
 
 def test_clock_line_holds_one_instant_on_both_clocks() -> None:

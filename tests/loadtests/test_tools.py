@@ -19,7 +19,7 @@ from loadtests.measure import observe
 from loadtests.plan import LoadPlan
 from loadtests.scenario import Scenario
 from loadtests.scenario_file import read
-from loadtests.tools import K6, TOOLS, LoadTool, find_k6, load_tool
+from loadtests.tools import K6, TOOLS, LoadTool, find_k6, load_tool, prepare
 from tests.loadtests.stub import Stub
 
 pytestmark = pytest.mark.processes
@@ -240,7 +240,9 @@ def test_k6_script_that_throws_is_a_fault(
     """k6 itself would carry on, send nothing, and exit 0."""
     stub.start()
     script = tmp_path / "throwing.js"
-    script.write_text(K6.script.read_text().replace("function nextStep() {", "function nextStep() { null.weight;"))
+    script.write_text(
+        K6.script.read_text().replace("function nextStep(scheduled) {", "function nextStep(scheduled) { null.weight;")
+    )
     monkeypatch.setattr(K6, "script", script)
     with load_tool("k6").start(quick_plan(stub.url)) as load:
         load.wait(20)
@@ -265,7 +267,7 @@ def test_locust_without_a_plan_says_so() -> None:
 def test_locust_does_not_load_without_a_ledger(quick_plan: PlanMaker) -> None:
     """The disk is full: no ledger, no promises, no requests."""
     plan = quick_plan("http://127.0.0.1:1")
-    plan.directory.mkdir()
+    prepare(plan)
     plan.ledger.symlink_to("/dev/full")
     ended = locust_by_hand(plan.to_environment())
     assert ended.returncode == LedgerError.exit_code

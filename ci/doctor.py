@@ -29,6 +29,7 @@ Version = tuple[int, ...]
 
 PYTHON: Version = (3, 11)
 K6: Version = (1, 1)
+JMETER: Version = (5, 5)
 SAFE_SQLITE: Version = (3, 51, 3)
 PATCHED_SQLITE: tuple[Version, ...] = ((3, 50, 7), (3, 44, 6))
 """Releases of older lines that were given the repair as well."""
@@ -64,6 +65,8 @@ class Machine:
     port_free: bool
     locust: bool
     k6: Version | None
+    jmeter: Version | None
+    java: bool
     clock_drift_s: float
     chromium: str | None
     pgbackrest: Version | None
@@ -156,6 +159,20 @@ def k6(machine: Machine) -> Finding:
     return Finding("k6", "ok", _dotted(machine.k6))
 
 
+def jmeter(machine: Machine) -> Finding:
+    """The third load tool, which nothing depends on either; without a Java it is of no use."""
+    cost = "JMeter cannot play loads"
+    if machine.jmeter is None:
+        remedy = "make setup-jmeter, or name an installed one in JMETER_HOME"
+        return Finding("jmeter", "warn", "not installed", cost, remedy)
+    found = _dotted(machine.jmeter)
+    if machine.jmeter < JMETER:
+        return Finding("jmeter", "warn", found, cost, f"make setup-jmeter installs {_dotted(JMETER)}")
+    if not machine.java:
+        return Finding("jmeter", "warn", f"{found} without a Java", cost, "apt-get install default-jre-headless")
+    return Finding("jmeter", "ok", found)
+
+
 def clock(machine: Machine) -> Finding:
     """Whether the wall clock keeps pace with the monotonic one, which is what durations are measured with."""
     found = f"moved {abs(machine.clock_drift_s) * 1000:.1f} ms against the monotonic clock"
@@ -186,7 +203,7 @@ def pgbackrest(machine: Machine) -> Finding:
     return Finding("pgbackrest", "ok", f"{_dotted(machine.pgbackrest)}, rehearsed with PostgreSQL {major}")
 
 
-CHECKS = (python, sqlite, locust, open_files, disk, cores, clock, port, k6, chromium, pgbackrest)
+CHECKS = (python, sqlite, locust, open_files, disk, cores, clock, port, k6, jmeter, chromium, pgbackrest)
 """Every check; those that can stop a drill come first."""
 
 
@@ -213,6 +230,8 @@ def look(place: Path = Path("var")) -> Machine:
         port_free=_port_is_free(number),
         locust=find_spec("locust") is not None,
         k6=_k6(),
+        jmeter=_jmeter(),
+        java=_java(),
         clock_drift_s=clock_drift(),
         chromium=shutil.which("chromium"),
         pgbackrest=_pgbackrest(),
@@ -263,6 +282,23 @@ def _k6() -> Version | None:
     except (ToolError, OSError, subprocess.TimeoutExpired):
         return None
     return parse_version(result.stdout)
+
+
+def _jmeter() -> Version | None:
+    from loadtests.jmeter_home import installed_version
+
+    return installed_version()
+
+
+def _java() -> bool:
+    from loadtests.errors import ToolError
+    from loadtests.jmeter_home import find_java
+
+    try:
+        find_java()
+    except ToolError:
+        return False
+    return True
 
 
 def parse_version(text: str) -> Version | None:

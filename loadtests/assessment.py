@@ -37,17 +37,21 @@ def assess(
     samples: Sequence[GeneratorSample] = (),
     shape: Shape | None = None,
     stopped: str = "",
+    length_s: float | None = None,
 ) -> Assessment:
     """Judges the load that left this history and these samples of its generator.
 
-    A load that was `stopped` because a level could not be met any more has failed, however little else it can tell.
+    It should have lasted `length_s` from its first user on. A load that was `stopped` because a level could not be met any
+    more has failed, however little else it can tell.
     """
     settle_s = scenario.think.max_s if shape is None or shape.model == "closed" else 0.0
     window = steady_window(history, settle_s) if shape is None else shaped_window(history, shape, settle_s)
     whole = observe(history, scenario)
     steady = whole if window is None else observe(history, scenario, window, shape)
     cores = mean_cores(samples, steady.window.begin, steady.window.end)
-    doubts = doubts_of(history, scenario, samples, steady, whole, shape=shape, settled=window is not None)
+    doubts = doubts_of(
+        history, scenario, samples, steady, whole, shape=shape, length_s=length_s, settled=window is not None
+    )
     levels = judge(scenario.levels, steady, whole, samples_min=scenario.samples_min)
     verdict = "fail" if stopped else _verdict(doubts, levels)
     return Assessment(verdict, doubts, levels, steady, whole, cores, stopped)

@@ -1,6 +1,6 @@
 // k6 plays the scenario: the same file, population, schedule, choices and ledger lines as the Locust adapter.
 //
-// Started by the k6 adapter with the plan in the environment (plan.py), and with
+// Started by the k6 adapter with the plan in the environment (plan.py), or in the file GYM_LOAD_PLAN, and with
 //   --log-format raw --console-output LEDGER
 // so that each console.log is one line of the ledger, written at once: nothing said is lost when k6 is killed. k6 cannot read
 // the monotonic clock, so instants are wall seconds (`tw`); the adapter writes the clock and end lines around this script's.
@@ -14,7 +14,7 @@ import exec from 'k6/execution';
 import http from 'k6/http';
 import { Counter } from 'k6/metrics';
 
-const env = __ENV;
+const env = { ...(__ENV.GYM_LOAD_PLAN ? JSON.parse(open(__ENV.GYM_LOAD_PLAN)) : {}), ...__ENV };
 const scenario = JSON.parse(open(env.GYM_LOAD_SCENARIO));
 const shape = JSON.parse(env.GYM_LOAD_SHAPE);
 const open_ = shape.model === 'open';

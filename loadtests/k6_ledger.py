@@ -34,9 +34,9 @@ def finish(plan: LoadPlan) -> None:
     """The ledger has its end line, if k6 lived to count its lines; without its counters the ledger stays cut short."""
     try:
         counters = msgspec.json.decode(plan.k6_summary.read_bytes(), type=Counters)
+        found, _ = decode(plan.ledger.read_bytes())
     except (OSError, msgspec.DecodeError):
         return
-    found, _ = decode(plan.ledger.read_bytes())
     lines = on_monotonic_clock(found, plan.ledger)
     now = time.monotonic()
     append(

@@ -44,7 +44,8 @@ def lead(plan: LoadPlan, environment: Callable[[], Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopped.set)
     run = environment()
-    run.events.test_stop.add_listener(lambda **_: stopped.set())
+    # Not when everybody has stopped: Locust tells its workers, and may forget them before they are told to quit.
+    run.events.test_stopping.add_listener(lambda **_: stopped.set())
     try:
         runner = run.create_master_runner(host, int(port))
     except Exception as error:
@@ -55,6 +56,9 @@ def lead(plan: LoadPlan, environment: Callable[[], Any]) -> None:
         if not trouble and not stopped.is_set():
             runner.start_shape()
             trouble = _played(runner, plan.processes, workers, stopped)
+        else:
+            for worker in workers:  # they may not have heard of their master yet, so they are told in another way
+                worker.terminate()
         runner.quit()
         trouble = _left(workers) or trouble
     finally:

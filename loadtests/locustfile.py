@@ -169,12 +169,12 @@ def _run(load: Load, worker: int) -> int:
     environment.events.user_error.add_listener(
         lambda exception, **_: load.stop(ToolError(f"A virtual user broke ({exception!r}); see the log."))
     )
+    # In a worker too: its master's word to stop or to quit ends in this event, once the users have gone.
+    environment.events.test_stop.add_listener(lambda **_: load.stop())
     if worker:
         host, _, port = load.plan.master.rpartition(":")
         runner = environment.create_worker_runner(host, int(port))
-        runner.greenlet.link(lambda _: load.stop())
     else:
-        environment.events.test_stop.add_listener(lambda **_: load.stop())
         runner = environment.create_local_runner()
         runner.start_shape()
     load.stopped.wait()

@@ -50,14 +50,14 @@ class LoadPlan:
         return Shape("closed", (arrive, Stage(seconds=self.seconds or DAY_S, target=self.users)))
 
     @property
-    def length_s(self) -> float | None:
-        """Seconds from the first user to the end, or None when there is none."""
-        return self.shape.length_s if self.profile is not None or self.seconds else None
-
-    @property
     def schedule(self) -> Path:
         """Who does what when (`schedule.py`)."""
         return self.directory / "schedule.jsonl"
+
+    @property
+    def length_s(self) -> float | None:
+        """Seconds from the first user to the end, or None when there is none."""
+        return self.shape.length_s if self.profile is not None or self.seconds else None
 
     @property
     def ledgers(self) -> tuple[Path, ...]:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from loadtests import k6_ledger, leash, ledgers, population, scenario_file, schedule
+from loadtests import jmeter, k6_ledger, leash, ledgers, population, scenario_file, schedule
 from loadtests.errors import PlanError, ToolError
 from loadtests.generator import GeneratorWatch
 from loadtests.plan import PLAN_FILE, WORKER, LoadPlan
@@ -145,7 +145,23 @@ class K6:
         return RunningLoad(plan, self.name, command, sound=_K6_SOUND, finish=lambda killed: _finish_k6(plan, killed))
 
 
-TOOLS: dict[str, LoadTool] = {"locust": Locust(), "k6": K6()}
+class JMeter:
+    """JMeter, version 5.5 or newer: a plan made from the scenario (`jmeter_plan.py`), its users in `groovy/`."""
+
+    name = "jmeter"
+    sources = jmeter.USERS
+
+    def start(self, plan: LoadPlan) -> RunningLoad:
+        """See `LoadTool`."""
+        if plan.processes > 1 or plan.master:
+            raise PlanError("JMeter plays a load in one process, which uses every core; leave the processes out.")
+        command = jmeter.command(plan, self.sources)
+        prepare(plan)
+        jmeter.prepare(plan)
+        return RunningLoad(plan, self.name, command, sound=frozenset({0}), finish=lambda _killed: None)
+
+
+TOOLS: dict[str, LoadTool] = {"locust": Locust(), "k6": K6(), "jmeter": JMeter()}
 """Every load tool by its name on the command line."""
 
 
@@ -196,12 +212,12 @@ def worker_process(directory: Path, master: str, number: int) -> int:
 
 
 def _merge(plan: LoadPlan) -> None:
-    """One ledger, where several processes wrote their own; what does not balance is in the log."""
+    """One ledger, where several processes wrote their own; what does not balance is in a log of its own."""
     if plan.ledgers == (plan.ledger,):
         return
     if flaws := ledgers.merge(plan.ledgers, plan.ledger):
-        with plan.log.open("a", encoding="utf-8") as log:
-            log.writelines(f"The ledgers do not balance: {flaw}.\n" for flaw in flaws)
+        said = "".join(f"The ledgers do not balance: {flaw}.\n" for flaw in flaws)
+        plan.log.with_name("ledgers.log").write_text(said, "utf-8")
 
 
 def _finish_k6(plan: LoadPlan, killed: bool) -> None:

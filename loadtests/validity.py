@@ -14,8 +14,8 @@ from statistics import fmean, pvariance
 
 from loadtests.generator import SATURATED_CORES, GeneratorSample, mean_busiest
 from loadtests.history import History
-from loadtests.measure import Observation
-from loadtests.percentiles import percentile
+from loadtests.measure import Observation, origin_t
+from loadtests.percentiles import percentile, residual, resolved
 from loadtests.scenario import PREFILLED, Flow, Scenario, Think
 from loadtests.shape import Shape
 
@@ -28,7 +28,11 @@ LITTLE_DEVIATIONS = 4.0
 LAG_MS_MAX = 100.0
 """A generator whose 99th request in a hundred begins later than this after it was meant to has no time to measure either."""
 
-LAG_SAMPLES_MIN = 100
+LAG_PERCENTS = (99.0, 95.0, 90.0)
+"""The first of these that the run resolves is looked at, because the slowest of a hundred requests is chance."""
+
+EARLY_S = 2.0
+"""A load may end so much before its time, and the longest pause: some users are in theirs."""
 
 EXPECTED_MIN = 20.0
 """A flow that chance alone would have played so often is not missing by chance: one in half a billion."""
@@ -45,12 +49,13 @@ def doubts_of(
     whole: Observation,
     *,
     shape: Shape | None,
+    length_s: float | None,
     settled: bool,
 ) -> tuple[str, ...]:
     """Every doubt about the run, the gravest first; none when its figures can be trusted."""
     if not whole.total.requests:
         return ("Nothing was sent.",)
-    return tuple(_doubts(history, scenario, samples, steady, shape=shape, settled=settled))
+    return tuple(_doubts(history, scenario, samples, steady, shape=shape, length_s=length_s, settled=settled))
 
 
 def _doubts(
@@ -60,6 +65,7 @@ def _doubts(
     steady: Observation,
     *,
     shape: Shape | None,
+    length_s: float | None,
     settled: bool,
 ) -> Iterator[str]:
     if history.cut_short:
@@ -68,6 +74,7 @@ def _doubts(
         yield "The scenario has no service level, so nothing was judged."
     if not settled:
         yield "The load ended before all users were up and settled."
+    yield from _early(history, scenario, length_s)
     busiest = mean_busiest(samples, steady.window.begin, steady.window.end)
     if busiest is not None and busiest > SATURATED_CORES:
         yield f"The load generator was the bottleneck: it used {busiest:.2f} cores."
@@ -81,32 +88,45 @@ def _doubts(
 
 def _lag(steady: Observation) -> Iterator[str]:
     lags = sorted(request.lag_ms for request in steady.requests if request.lag_ms is not None)
-    if len(lags) >= LAG_SAMPLES_MIN and (p99 := percentile(lags, 99)) > LAG_MS_MAX:
+    percent = next((percent for percent in LAG_PERCENTS if resolved(len(lags), percent)), None)
+    if percent is not None and (value := percentile(lags, percent)) > LAG_MS_MAX:
         yield (
-            f"The load generator was the bottleneck: one request in a hundred began {p99:.0f} ms late or more, "
-            f"and {LAG_MS_MAX:.0f} ms are allowed."
+            f"The load generator was the bottleneck: {100 - percent:.0f} requests in a hundred began {value:.0f} ms late "
+            f"or more, and {LAG_MS_MAX:.0f} ms are allowed."
         )
 
 
-def _little(scenario: Scenario, steady: Observation, shape: Shape | None) -> Iterator[str]:
-    off = steady.rate_residual
-    if off is None or math.isinf(off):
+def _early(history: History, scenario: Scenario, length_s: float | None) -> Iterator[str]:
+    """Somebody or something ended the load before its time, in good order."""
+    origin = origin_t(history)
+    if length_s is None or origin is None or not history.dones:
         return
-    spread = 0.0
+    lasted_s = max(done.t + done.d for done in history.dones) - origin
+    if lasted_s < length_s - scenario.think.max_s - EARLY_S:
+        yield f"The load was ended early: it lasted {lasted_s:.0f} of {length_s:.0f} s."
+
+
+def _little(scenario: Scenario, steady: Observation, shape: Shape | None) -> Iterator[str]:
+    """Users, rate, pauses and answers must account for each other; late starts are time too, and are judged apart."""
+    requests = steady.requests
+    durations = [request.d for request in requests if request.d is not None]
+    expected, spread, changes = steady.expected_rate, 0.0, 0
+    if not durations or not expected:
+        return
     if shape is None or shape.model == "closed":
-        spread = _spread(scenario.think, [request.d for request in steady.requests if request.d is not None])
-    requests = steady.total.requests
+        late_s = fmean((request.lag_ms or 0.0) / 1000 for request in requests)
+        expected = steady.users / (scenario.think.mean_s + fmean(durations) + late_s)
+        spread = _spread(scenario.think, durations)
+        changes = sum(abs(two.target - one.target) for one, two in pairwise(shape.stages)) if shape else 0
     # The rate of a window is known to a request at each end, and to what random pauses do to it in between. Users who come
     # or go in the middle of it are half a pause away from their first request, or from one they do not make any more.
-    changes = (
-        0 if shape is None or not spread else sum(abs(two.target - one.target) for one, two in pairwise(shape.stages))
-    )
-    allowed = max(LITTLE, LITTLE_DEVIATIONS * spread / math.sqrt(requests), 2 / requests) + changes / 2 / requests
-    if abs(off) > allowed:
+    chance = max(LITTLE_DEVIATIONS * spread / math.sqrt(len(requests)), 2 / len(requests))
+    off = residual(steady.total.rate, expected)
+    if abs(off) > max(LITTLE, chance) + changes / 2 / len(requests):
         what = "Little's law does not close" if spread else "The rate is not what it was meant to be"
         yield (
-            f"{what}: {steady.total.rate:.1f} requests a second were made where {steady.expected_rate:.1f} "
-            f"were expected, which is off by {abs(off):.0%}."
+            f"{what}: {steady.total.rate:.1f} requests a second were made where {expected:.1f} were expected, "
+            f"which is off by {abs(off):.0%}."
         )
 
 

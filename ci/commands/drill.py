@@ -40,7 +40,7 @@ def list_(as_json: bool) -> None:
 @click.option("--seed", type=int, default=7, show_default=True, help="Repeats every random choice.")
 @click.option("--quick", is_flag=True, help="Shorter stretches: a demonstration, not a measurement.")
 @click.option(
-    "--tool", type=click.Choice(["locust", "k6"]), default="locust", show_default=True, help="Load generator."
+    "--tool", type=click.Choice(["locust", "k6", "jmeter"]), default="locust", show_default=True, help="Load generator."
 )
 @click.option(
     "--database",

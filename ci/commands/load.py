@@ -30,7 +30,9 @@ QUIET_INTERVAL_S = 10.0
 
 @click.group("load", invoke_without_command=True)
 @click.option("--url", metavar="URL", help="The service to load.  [default: a stand of our own, gone afterwards]")
-@click.option("--tool", type=click.Choice(["locust", "k6"]), default="locust", show_default=True, help="Who plays it.")
+@click.option(
+    "--tool", type=click.Choice(["locust", "k6", "jmeter"]), default="locust", show_default=True, help="Who plays it."
+)
 @click.option("--profile", metavar="NAME", help="One of the scenario's profiles, such as smoke, spike or arrivals.")
 @click.option("--users", type=click.IntRange(min=1), help="Users at once.  [default: the scenario's]")
 @click.option("--ramp", type=click.FloatRange(min=0, min_open=True), help="Users arriving per second.")
@@ -257,7 +259,7 @@ def _play(plan: LoadPlan, order: Order, scenario: Scenario) -> Assessment:
         load.wait()
     if load.fault:
         raise ToolError(load.fault)
-    return assess(read_history(plan.ledger), scenario, read_samples(plan.samples), plan.profile, stopped)
+    return assess(read_history(plan.ledger), scenario, read_samples(plan.samples), plan.profile, stopped, plan.length_s)
 
 
 def _watch(load: RunningLoad, scenario: Scenario, prospects: Prospects | None) -> str:

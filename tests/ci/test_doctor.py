@@ -28,6 +28,8 @@ GOOD = Machine(
     port_free=True,
     locust=True,
     k6=(1, 1, 0),
+    jmeter=(5, 5),
+    java=True,
     clock_drift_s=0.0001,
     chromium="/usr/bin/chromium",
     pgbackrest=(2, 45),
@@ -37,7 +39,7 @@ GOOD = Machine(
 
 def test_a_good_machine_has_nothing_to_say() -> None:
     findings = doctor.examine(GOOD)
-    assert [(finding.state, finding.cost, finding.remedy) for finding in findings] == [("ok", "", "")] * 11
+    assert [(finding.state, finding.cost, finding.remedy) for finding in findings] == [("ok", "", "")] * 12
     assert doctor.ready(findings)
 
 
@@ -53,6 +55,9 @@ LACKING: list[tuple[str, str, dict[str, Any]]] = [
     ("port", "warn", {"port_free": False}),
     ("k6", "warn", {"k6": None}),
     ("k6", "warn", {"k6": (0, 49, 0)}),
+    ("jmeter", "warn", {"jmeter": None}),
+    ("jmeter", "warn", {"jmeter": (2, 13)}),
+    ("jmeter", "warn", {"java": False}),
     ("chromium", "warn", {"chromium": None}),
     ("pgbackrest", "warn", {"pgbackrest": None}),
     ("pgbackrest", "warn", {"postgres": (18, 16)}),
@@ -140,9 +145,11 @@ def test_looking_finds_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_missing_tools_are_none_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K6_BIN", "/nowhere/k6")
+    monkeypatch.setenv("JMETER_HOME", "/nowhere")
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
     monkeypatch.setenv("PATH", "/nowhere")
     machine = doctor.look()
-    assert (machine.k6, machine.chromium) == (None, None)
+    assert (machine.k6, machine.jmeter, machine.java, machine.chromium) == (None, None, False, None)
 
 
 def test_a_version_is_read_out_of_words() -> None:

@@ -382,11 +382,13 @@ def test_too_many_log_ins_at_once_are_refused_and_nobody_else_notices(gym: Stand
             beside.append(user.get("/users/me").status)
         replies = [one.result() for one in rush]
     said = Counter((one.status, one.code) for one in replies)
-    assert said.keys() == {(401, "wrong-credentials"), (503, "hashing-busy")}
+    crowded = {(503, "hashing-busy"), (503, "queue-too-long")}
+    assert {(401, "wrong-credentials")} < said.keys() <= {(401, "wrong-credentials")} | crowded
     assert said[401, "wrong-credentials"] >= 64
     for one in replies:
         if one.status == 503:
-            assert (one.headers["outcome"], one.headers["retry-after"]) == ("not-applied", "1")
+            assert one.headers["outcome"] == "not-applied"
+            assert int(one.headers["retry-after"]) >= 1
     assert set(beside) == {200}
     assert user.get("/users/me").status == 200
 

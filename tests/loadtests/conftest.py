@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from loadtests import population, scenario_file
+from loadtests.errors import ToolError
+from loadtests.jmeter_home import find_java, find_jmeter
 from loadtests.plan import LoadPlan
 from loadtests.population import Match, Player, Population, Tournament
 from loadtests.scenario import GYM_DAY, Scenario
+from loadtests.tools import TOOLS, LoadTool
 from tests.loadtests.stub import Stub
 
 
@@ -76,10 +79,20 @@ def quick_plan(tmp_path: Path, scenario_text: dict[str, Any], people: Population
 
 
 @pytest.fixture
+def jmeter() -> LoadTool:
+    """JMeter, where a Java and its jars are."""
+    try:
+        find_java(), find_jmeter()
+    except ToolError as error:
+        pytest.skip(str(error))
+    return TOOLS["jmeter"]
+
+
+@pytest.fixture
 def until() -> Callable[[Callable[[], bool]], None]:
     """Waits for a condition, and fails the test when it does not come true in time."""
 
-    def wait(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def wait(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, "the condition never came true"

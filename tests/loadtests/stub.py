@@ -21,6 +21,12 @@ class Stub:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """The process that serves."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, *options: str) -> None:
         command = [
             sys.executable,

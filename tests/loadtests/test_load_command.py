@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from ci.cli import gymkhana
 from loadtests.errors import LoadError
 from loadtests.plan import LoadPlan
+from loadtests.scenario import GYM_DAY
 from tests.loadtests.stub import Stub
 
 pytestmark = pytest.mark.processes
@@ -136,7 +137,11 @@ def test_endless_scenario_needs_an_end(tmp_path: Path, scenario_text: dict[str, 
         (["--population", "people.json"], "say which one with --url"),
         (["--users", "0"], "0 is not in the range"),
         (["--ramp", "0"], "0.0 is not in the range"),
-        (["--tool", "ab"], "'ab' is not one of 'locust', 'k6'"),
+        (["--profile", "smoke", "--seconds", "3"], "leave --ramp and --seconds out"),
+        (["--workers", "2", "--processes", "2"], "give one of them"),
+        (["--listen", "127.0.0.1:1"], "say how many there will be"),
+        (["--url", "http://127.0.0.1:9", "--database", "postgres"], "the service at --url has its own"),
+        (["--tool", "ab"], "'ab' is not one of 'locust', 'k6', 'jmeter'"),
     ],
 )
 def test_usage_errors(options: list[str], complaint: str) -> None:
@@ -157,3 +162,28 @@ def test_users_are_recruited_where_nobody_seeded(stub: Stub, quick_plan: PlanMak
     assert json.loads(result.stdout)["total"]["failures"] == 0
     assert len(json.loads((plan.directory / "population.json").read_bytes())["users"]) == 6
     assert (plan.directory / "ledger.jsonl").exists()
+
+
+def test_check_names_every_wrong_field_and_starts_nothing(tmp_path: Path, scenario_text: dict[str, Any]) -> None:
+    """One sentence each, exit code 2."""
+    scenario_text["flows"][0]["weight"] = -1
+    scenario_text["profiles"]["spike"]["stages"][0]["target"] = 5000
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(scenario_text))
+    result = CliRunner().invoke(gymkhana, ["load", "check", str(path)])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "bad.json: flows[0] (profile).weight is -1; give 0 or more.",
+        "bad.json: profiles.spike.stages[0].target is 5000, above the profile's 1000 users; lower it.",
+    ]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_check_of_a_sound_scenario(tmp_path: Path) -> None:
+    """And what is in it."""
+    result = CliRunner().invoke(gymkhana, ["load", "check", str(GYM_DAY)])
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "gym-day.json is sound: 19 flows, 3 levels; profiles: smoke, users-1000, soak, saturate, overload, spike, "
+        "arrivals.\n",
+    )

@@ -62,6 +62,33 @@ CASES: list[tuple[Spoil, str]] = [
         "flows have no weight between them; give at least one a weight above 0.",
     ),
     (
+        lambda c: c["levels"][0].update(from_s=-1),
+        "levels[0].from_s is -1; give 0 (the first measured second) or more.",
+    ),
+    (
+        lambda c: c["levels"][1].update(from_s=10, to_s=10),
+        "levels[1].to_s is 10; give seconds after from_s (10).",
+    ),
+    (lambda c: c["profiles"]["smoke"].update(users=0, stages=[]), "profiles.smoke.users is 0; give 1 or more."),
+    (lambda c: c["profiles"]["smoke"].update(stages=[]), "profiles.smoke.stages is empty; give at least one."),
+    (
+        lambda c: c["profiles"]["arrivals"]["stages"][0].update(seconds=-1),
+        "profiles.arrivals.stages[0].seconds is -1; give 0 (a jump) or more.",
+    ),
+    (
+        lambda c: c["profiles"]["arrivals"]["stages"][0].update(target=-1),
+        "profiles.arrivals.stages[0].target is -1; give 0 or more.",
+    ),
+    (
+        lambda c: [stage.update(target=0) for stage in c["profiles"]["smoke"]["stages"]],
+        "profiles.smoke.stages come to nothing; give one with seconds and a target above 0.",
+    ),
+    (
+        lambda c: c["profiles"]["spike"]["levels"][1].update(flow="profil"),
+        "profiles.spike.levels[1].flow names 'profil', which is not a flow; name one that is, or leave it out.",
+    ),
+    (lambda c: c["profiles"]["smoke"].update(model="half"), "profiles[...].model: "),
+    (
         lambda c: flow(c, "player").update(name="profile"),
         "flows[1] (profile).name is used twice; give each flow a name of its own.",
     ),

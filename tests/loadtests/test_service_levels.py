@@ -148,3 +148,38 @@ def test_rate_without_users_is_unknown() -> None:
     """A ledger that names no users implies no rate."""
     one = judged(RATE, observation(*good(200)))
     assert (one.result, one.why) == ("unknown", "no virtual user was seen in the measured window")
+
+
+def spread(*slow_at: float) -> Observation:
+    """A request every tenth of a second for forty seconds, slow at these whole seconds, failed at none."""
+    found = tuple(
+        Request("profile", 100 + n / 10, 0.9 if n // 10 in slow_at else 0.01, 200, good=True) for n in range(400)
+    )
+    total = figures("all", found, seconds=40.0)
+    return Observation(Window(100.0, 140.0), found, total, (total,), users=10.0, expected_rate=None)
+
+
+@pytest.mark.parametrize(
+    ("from_s", "to_s", "result", "name"),
+    [
+        (None, 20.0, "pass", "p50 of all requests, 0-20 s"),
+        (20.0, 24.0, "fail", "p50 of all requests, 20-24 s"),
+        (24.0, None, "pass", "p50 of all requests, 24- s"),
+        (40.0, None, "unknown", "p50 of all requests, 40- s"),
+    ],
+)
+def test_window_holds_its_seconds_alone(from_s: float | None, to_s: float | None, result: str, name: str) -> None:
+    """Four bad seconds in forty spoil the window they are in; a window nobody was in tells nothing."""
+    level = LatencyLevel(percentile=50, gate_ms=500, from_s=from_s, to_s=to_s)
+    one = judged(level, spread(20, 21, 22, 23))
+    assert (one.result, one.name) == (result, name)
+
+
+def test_errors_in_a_window() -> None:
+    """The failure before it is somebody else's."""
+    good = spread()
+    requests = (Request("profile", 101.0, 0.01, 500, good=False), *good.requests)
+    found = Observation(good.window, requests, good.total, good.flows, users=10.0, expected_rate=None)
+    assert judged(ErrorLevel(gate_share=0, from_s=10), found).result == "pass"
+    assert judged(ErrorLevel(gate_share=0, to_s=10), found).result == "fail"
+    assert judged(ErrorLevel(gate_share=0), found).result == "fail"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from system.admission import (
+    ALLOWED_S,
     FIRST,
     INTERVAL_S,
     LEAST,
@@ -51,6 +52,12 @@ def test_the_limit_shrinks_while_even_the_shortest_wait_is_long() -> None:
     assert limit.value == int(FIRST * 0.7)
     wait(limit, 2 * TARGET_S, intervals=50)
     assert limit.value == LEAST
+
+
+def test_the_limit_never_falls_below_what_the_lane_gets_done_in_a_moment() -> None:
+    busy = Limit()
+    wait(busy, *[2 * TARGET_S] * 50, intervals=100)
+    assert busy.value == pytest.approx(50 / INTERVAL_S * ALLOWED_S, abs=2)
 
 
 def test_a_burst_makes_some_wait_long_and_moves_nothing_down() -> None:

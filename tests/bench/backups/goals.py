@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tests.bench.backups.rounds import Round, of, over, ratio, under, wanted
 from tests.bench.figures import plain
+from tests.bench.goals import Round, Wanted, of, over, ratio, under
 
 ROWS: Final = (
-    wanted("tired disk", of("tired disk MB/s"), "MB/s", plain),
-    wanted("cp, fsync, of that disk", ratio("full image bytes", "cp", 1e-6), "MB/s", plain),
-    wanted("cp, fsync", of("cp"), "s", plain),
-    wanted("online backup (sqlite3 .backup), fsync", of("online backup"), "s", plain),
-    wanted("VACUUM INTO, fsync", of("vacuum into"), "s", plain),
-    wanted("full backup", of("full"), "s", plain),
-    wanted("full backup to cp", ratio("full", "cp"), "x", under(1.0)),
-    wanted("full backup to online backup", ratio("full", "online backup"), "x", under(1.0)),
-    wanted("full backup to VACUUM INTO", ratio("full", "vacuum into"), "x", under(1.0)),
-    wanted("full backup, database to stored", ratio("full image bytes", "full stored bytes"), ": 1", over(3.0)),
-    wanted("pages changed before the incremental", of("pages changed %"), "%", plain),
-    wanted("incremental backup", of("incremental"), "s", plain),
-    wanted("incremental, stored to full", ratio("incremental stored bytes", "full stored bytes", 100), "%", under(1.5)),
-    wanted("incremental to full backup", ratio("incremental", "full"), "x", under(0.6)),
-    wanted("restore, checked, to first write", of("restore"), "s", under(12)),
-    wanted("delta restore of 100 damaged pages", of("repair"), "s", under(4)),
-    wanted("verify level 3, database bytes", ratio("full image bytes", "verify", 1e-6), "MB/s", over(400)),
-    wanted("p99 of writes, no backup", of("p99 alone ms"), "ms", plain),
-    wanted("p99 of writes, beside a backup", of("p99 beside ms"), "ms", plain),
-    wanted("p99 of writes, beside to without", ratio("p99 beside ms", "p99 alone ms"), "x", under(2.0)),
+    Wanted("tired disk", of("tired disk MB/s"), "MB/s", plain),
+    Wanted("cp, fsync, of that disk", ratio("full image bytes", "cp", 1e-6), "MB/s", plain),
+    Wanted("cp, fsync", of("cp"), "s", plain),
+    Wanted("online backup (sqlite3 .backup), fsync", of("online backup"), "s", plain),
+    Wanted("VACUUM INTO, fsync", of("vacuum into"), "s", plain),
+    Wanted("full backup", of("full"), "s", plain),
+    Wanted("full backup to cp", ratio("full", "cp"), "x", under(1.0)),
+    Wanted("full backup to online backup", ratio("full", "online backup"), "x", under(1.0)),
+    Wanted("full backup to VACUUM INTO", ratio("full", "vacuum into"), "x", under(1.0)),
+    Wanted("full backup, database to stored", ratio("full image bytes", "full stored bytes"), ": 1", over(3.0)),
+    Wanted("pages changed before the incremental", of("pages changed %"), "%", plain),
+    Wanted("incremental backup", of("incremental"), "s", plain),
+    Wanted("incremental, stored to full", ratio("incremental stored bytes", "full stored bytes", 100), "%", under(1.5)),
+    Wanted("incremental to full backup", ratio("incremental", "full"), "x", under(0.6)),
+    Wanted("restore, checked, to first write", of("restore"), "s", under(12)),
+    Wanted("delta restore of 100 damaged pages", of("repair"), "s", under(4)),
+    Wanted("verify level 3, database bytes", ratio("full image bytes", "verify", 1e-6), "MB/s", over(400)),
+    Wanted("p99 of writes, no backup", of("p99 alone ms"), "ms", plain),
+    Wanted("p99 of writes, beside a backup", of("p99 beside ms"), "ms", plain),
+    Wanted("p99 of writes, beside to without", ratio("p99 beside ms", "p99 alone ms"), "x", under(2.0)),
 )  # fmt: skip
 
 

@@ -20,11 +20,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.backups import anchors, events, machine, ours
+from tests.bench import machine
+from tests.bench.backups import anchors, events, ours
 from tests.bench.backups.goals import ROWS, regime
-from tests.bench.backups.rounds import Round, exit_code, judged, summary, timed, turns
 from tests.bench.backups.writer import percentile, writing
 from tests.bench.figures import table, write
+from tests.bench.goals import Round, exit_code, judged, summary, timed, turns
 
 BENCH = Path(__file__).parents[3] / "var" / "bench"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.backups.goals import ROWS, regime
-from tests.bench.backups.rounds import Round, exit_code, judged, summary
+from tests.bench.goals import Round, exit_code, judged, summary
 
 GOOD: Round = {
     "tired disk MB/s": 250.0,

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.backups import anchors, events, machine, side_by_side
+from tests.bench import machine
+from tests.bench.backups import anchors, events, side_by_side
 from tests.bench.backups.goals import ROWS
-from tests.bench.backups.rounds import judged, turns
 from tests.bench.backups.writer import PER_SECOND, Writes, percentile, writing
+from tests.bench.goals import judged, turns
 
 
 @pytest.fixture(scope="module")

@@ -26,10 +26,10 @@ from backups.errors import BackupError
 from backups.postgres.binaries import Binaries, binaries, installations, own
 from backups.postgres.server import Server
 from ci.loopback import free_ports
-from tests.bench.backups import machine
+from tests.bench import machine
 from tests.bench.backups.postgres import anchors, clusters, failover, goals, ours, pgbackrest
-from tests.bench.backups.rounds import Round, exit_code, judged, summary, timed, turns
 from tests.bench.figures import table, write
+from tests.bench.goals import Round, exit_code, judged, summary, timed, turns
 
 BENCH = Path(__file__).parents[4] / "var" / "bench"
 CHANGED = 0.01

@@ -13,7 +13,7 @@ import pytest
 from backups.postgres.binaries import Binaries, binaries, installations
 from backups.postgres.server import Server
 from tests.bench.backups.postgres import clusters, failover, goals, pgbackrest, side_by_side
-from tests.bench.backups.rounds import judged
+from tests.bench.goals import judged
 
 pytestmark = pytest.mark.processes
 

@@ -1,24 +1,35 @@
-"""What a round of a benchmark found, and how rows and goals are made of rounds. Pure: rounds in, rows out."""
+"""Rounds of a benchmark held against goals. Pure: what every round found goes in, rows come out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tests.bench.figures import Row, at_least, at_most
 
 Method = TypeVar("Method")
 Round = dict[str, float]
-"""Seconds and bytes by name, those of one round; what could not be measured is not there."""
+"""What one round found, by name; what could not be measured is not there."""
 
 Value = Callable[[Round], float]
-Wanted = tuple[str, Value, Callable[[Sequence[float]], Row]]
-"""A row to be: its name, what of a round it is made of, and how it is held against a goal."""
+Make = Callable[[str, Sequence[float], str], Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A figure that is made of what a round found, and how it is judged."""
+
+    name: str
+    value: Value
+    unit: str
+    make: Make
 
 
 def of(name: str) -> Value:
+    """What the round found under that name."""
     return lambda found: found[name]
 
 
@@ -27,26 +38,26 @@ def ratio(one: str, other: str, scale: float = 1.0) -> Value:
     return lambda found: scale * found[one] / found[other]
 
 
-def wanted(name: str, value: Value, unit: str, make: Callable[[str, Sequence[float], str], Row]) -> Wanted:
-    return name, value, lambda samples: make(name, samples, unit)
-
-
-def under(goal: float) -> Callable[[str, Sequence[float], str], Row]:
+def under(goal: float) -> Make:
+    """At most that much."""
     return lambda name, samples, unit: at_most(name, samples, unit, goal)
 
 
-def over(goal: float) -> Callable[[str, Sequence[float], str], Row]:
+def over(goal: float) -> Make:
+    """At least that much."""
     return lambda name, samples, unit: at_least(name, samples, unit, goal)
 
 
-def judged(wanted_rows: Sequence[Wanted], rounds: Sequence[Round]) -> tuple[list[Row], list[str]]:
+def judged(wanted: Sequence[Wanted], rounds: Sequence[Round]) -> tuple[list[Row], list[str]]:
     """A row for everything that every round measured, and the names of the rest."""
     rows, missing = [], []
-    for name, value, row in wanted_rows:
+    for one in wanted:
         try:
-            rows.append(row([value(found) for found in rounds]))
+            samples = [one.value(found) for found in rounds]
         except KeyError:
-            missing.append(name)
+            missing.append(one.name)
+        else:
+            rows.append(one.make(one.name, samples, one.unit))
     return rows, missing
 
 

@@ -120,8 +120,8 @@ test-containers: $(SETUP) ## Tests in containers, and of the images and compose.
 	$(BIN)/python -m tests.containers.images
 	$(PYTEST) --benchmark-disable --durations=5 -m containers tests/containers
 
-soak: $(SETUP) ## Kill backups, restores, verifications and the log's agent for about an hour
-	GYM_SOAK=1 $(PYTEST) -n 2 --benchmark-disable --timeout 1200 -m processes tests/backups
+soak: $(SETUP_K6) ## Kill backups, restores, verifications and the log's agent for about an hour; 20 sound loads
+	GYM_SOAK=1 $(PYTEST) -n 2 --benchmark-disable --timeout 1200 -m processes tests/backups tests/loadtests
 
 bench: $(SETUP) ## Benchmarks, into var/bench/ and as a table
 	$(PYTEST) -m benchmark_only tests

@@ -32,7 +32,7 @@ from system.errors import Unavailable
 Lane = Literal["read", "write"]
 Clock = Callable[[], float]
 
-LEAST, FIRST, MOST = 8, 128, 512
+LEAST, FIRST, MOST = 16, 128, 512
 """Requests inside one lane: at least, at first, and at most."""
 TARGET_S = 0.05
 """A wait in the lane longer than this, on top of twice what the job itself takes, is a queue's."""

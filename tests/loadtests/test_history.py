@@ -71,6 +71,8 @@ def test_write_without_an_answer_is_unknown(tmp_path: Path) -> None:
         ([CLOCK, DONE, READ, END], "\n", "ledger.jsonl holds 0 invoke lines where its end line counts 1"),
         ([CLOCK, INVOKE, DONE, END, READ], "\n", "ledger.jsonl has no end line"),
         ([CLOCK, INVOKE, INVOKE, DONE, READ, END.replace("1,", "2,", 1)], "\n", "R.1.1 was invoked 2 times"),
+        ([CLOCK, INVOKE, DONE, READ.replace('"t":102.0', '"tw":1700003602.0'), END], "\n", "ledger.jsonl is out of"),
+        ([CLOCK, INVOKE, READ, DONE.replace('"t":101.0', '"tw":1699999941.0'), END], "\n", "ledger.jsonl is out of"),
         ([], "", "ledger.jsonl is empty"),
         (["\0" * 40, CLOCK, INVOKE, DONE, READ, END], "\n", "ledger.jsonl has 1 torn or unreadable line"),
     ],

@@ -73,7 +73,7 @@ def assert_ids_are_unique(history: History) -> None:
 def test_plays_the_plan_to_its_end(tool: LoadTool, stub: Stub, quick_plan: PlanMaker) -> None:
     """Every write it says was acknowledged is in the service, with the digest it says; invokes and ends balance."""
     stub.start()
-    plan = quick_plan(stub.url, seconds=6.0 if tool.name == "jmeter" else 2.0)  # a Java is slow until it is warm
+    plan = quick_plan(stub.url, seconds=12.0 if tool.name == "jmeter" else 2.0)  # a Java is slow until it is warm
     with tool.start(plan) as load:
         load.wait(60)
     assert load.fault == ""

@@ -26,7 +26,7 @@ from tests.bench.figures import Row, at_least, at_most, plain, table, write
 from tests.bench.overload.arrivals import Answered, Arrival, Connections, play, poisson, rush
 
 BENCH = Path(__file__).parents[3] / "var" / "bench"
-VISIT_MS = 10.0
+VISIT_MS = 7.0
 CLIENTS = 16
 LEVELS = (1, 2, 4)
 ASK_INTERVAL_S = 0.1

@@ -42,8 +42,8 @@ def rows(database: str) -> tuple[Wanted, ...]:
         Wanted(name("ours, 2 workers, per CPU-second"), figure("ours 2 per CPU-s"), "requests", plain),
         Wanted(name("session per request, per CPU-second"), figure("naive per CPU-s"), "requests", plain),
         Wanted(name("raw driver, per CPU-second, server included"), figure("driver per any CPU-s"), "requests", plain),
-        Wanted(name("server's CPU for 1000 requests, ours"), figure("ours server ms"), "s", plain),
-        Wanted(name("server's CPU for 1000 requests, session per request"), figure("naive server ms"), "s", plain),
+        Wanted(name("server's CPU a request, ours"), figure("ours server ms"), "ms", plain),
+        Wanted(name("server's CPU a request, session per request"), figure("naive server ms"), "ms", plain),
         Wanted(
             name("per CPU-second, ours to session per request"),
             ratio(name("ours per CPU-s"), name("naive per CPU-s")),

@@ -70,6 +70,17 @@ class Measured:
         return self.counted.requests / (self.cpu_s + self.server_cpu_s)
 
 
+class Production(Stand):
+    """A stand whose service has no failpoints, as in production: where they exist, every write looks for them."""
+
+    __slots__ = ()
+
+    def configuration(self, runtime: Path, port: int) -> dict[str, str]:
+        """What the service reads from its environment."""
+        known = super().configuration(runtime, port)
+        return {name: value for name, value in known.items() if name != "GYM_FAILPOINTS"}
+
+
 @dataclass(slots=True)
 class Ground:
     """A stand whose service is not running between two measures."""

@@ -21,7 +21,7 @@ from backups.errors import BackupError
 from backups.postgres.server import Server, running
 from ci.cluster import Cluster
 from ci.loopback import free_ports
-from ci.stand import Stand, StandError, standing
+from ci.stand import StandError, standing
 from loadtests import population, scenario_file
 from loadtests.scenario import GYM_DAY
 from loadtests.virtual_user import Script
@@ -29,7 +29,7 @@ from tests.bench import machine
 from tests.bench.figures import table, write
 from tests.bench.goals import Round, judged, summary
 from tests.bench.service import driver, goals, pgbench
-from tests.bench.service.ground import SEED, USERS, Ground, GroundTrouble, Load, Measured
+from tests.bench.service.ground import SEED, USERS, Ground, GroundTrouble, Load, Measured, Production
 
 BENCH = Path(__file__).parents[3] / "var" / "bench"
 SQLITE, POSTGRES = "SQLite", "PostgreSQL"
@@ -84,7 +84,7 @@ def measure(terms: Terms, say: Callable[[str], None]) -> list[Round]:
 
 def _ground(stack: ExitStack, terms: Terms, name: str, place: Path) -> Ground:
     directory = place / name.lower()
-    stand = Stand(directory, cluster=Cluster(directory / "pg") if name == POSTGRES else None)
+    stand = Production(directory, cluster=Cluster(directory / "pg") if name == POSTGRES else None)
     ground = Ground(stack.enter_context(standing(stand)))
     ground.build(terms.history_s)
     return ground

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from ci.cluster import Cluster
-from ci.stand import Stand, standing
+from ci.stand import standing
 from loadtests import population, scenario_file
 from loadtests.scenario import GYM_DAY
 from system import audit
 from system.database import SessionLocal, engine_for
-from tests.bench.service.ground import Ground, Load
+from tests.bench.service.ground import Ground, Load, Production
 from tests.bench.service.walk import Seen, differences, passing, walk
 
 pytestmark = pytest.mark.processes
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.processes
 def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     directory = tmp_path_factory.mktemp("ground") / "stand"
     cluster = Cluster(directory / "pg") if request.param == "PostgreSQL" else None
-    with standing(Stand(directory, cluster=cluster)) as stand:
+    with standing(Production(directory, cluster=cluster)) as stand:
         made = Ground(stand, users=40, tournaments=5)
         made.build(history_s=0)
         yield made

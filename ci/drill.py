@@ -158,7 +158,7 @@ class Rehearsal:
     def _warm(self, watching: contextlib.ExitStack) -> tuple[Canary, Sampler]:
         token = msgspec.json.decode(self.stand.population.read_bytes())["users"][-1]["token"]
         canary = Canary(HOST, self.stand.port, token, self.stand.run, self.directory / "canary.jsonl")
-        sampler = Sampler(HOST, self.stand.port, self.directory / "samples.jsonl")
+        sampler = Sampler(HOST, self.stand.port, self.directory / "samples.jsonl", self.stand.pids)
         watching.enter_context(sampler)
         watching.enter_context(canary)
         self._until(lambda: canary.verified_in_row >= CANARY_STEADY, RECOVERY_TIMEOUT_S, "The canary never sang.")

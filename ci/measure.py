@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,7 +20,7 @@ from loadtests.generator import GeneratorSample, mean_cores
 from loadtests.history import History
 from loadtests.ledger import Done
 from loadtests.measure import Observation, Request, Window, good_durations, in_ms, observe, per_second, requests
-from loadtests.percentiles import resolved_percentile
+from loadtests.percentiles import percentile, resolved_percentile
 from loadtests.scenario import Scenario
 
 STAYS_S = 1.0
@@ -39,8 +40,13 @@ PHASE_ENDS = {
 }
 
 
+_Sampled = TypeVar("_Sampled")
+
+
 class Sample(msgspec.Struct, frozen=True):
-    """A line of `samples.jsonl`: the service's own figures at `t`; null where it did not answer."""
+    """A line of `samples.jsonl`: the service's own figures at `t`; null where it did not answer. `shed` counts from its
+    start, `cpu` is in cores since the line before.
+    """
 
     t: float
     memory: dict[str, int]
@@ -50,6 +56,8 @@ class Sample(msgspec.Struct, frozen=True):
     queue_depth: int | None
     requests: int | None
     outbox_pending: int | None
+    shed: int | None = None
+    cpu: dict[str, float] = {}
 
 
 def bite(events: Sequence[Event]) -> float | None:
@@ -199,11 +207,21 @@ def baseline(
     )
 
 
-def series(history: History, scenario: Scenario, samples: Sequence[Sample], origin: float, end: float) -> Series:
+def series(
+    history: History,
+    scenario: Scenario,
+    samples: Sequence[Sample],
+    origin: float,
+    end: float,
+    generator: Sequence[GeneratorSample] = (),
+) -> Series:
     """The run in seconds: requests by when they ended, the service's figures by the sample taken in that second."""
     seconds = per_second(requests(history, scenario), Window(origin, end))
     times = [sample.t for sample in samples]
     beside = [_within(samples, times, second.t, second.t + 1.0) for second in seconds]
+    of_generator = [one.t for one in generator]
+    generating = [_within(generator, of_generator, second.t, second.t + 1.0) for second in seconds]
+    shed = _shed(samples)
     return Series(
         t=tuple(second.t - origin for second in seconds),
         requests=tuple(float(second.requests) for second in seconds),
@@ -214,7 +232,40 @@ def series(history: History, scenario: Scenario, samples: Sequence[Sample], orig
         memory_mib=tuple(None if one is None else _memory_mib(one) for one in beside),
         connections=tuple(None if one is None else one.connections for one in beside),
         queue_depth=tuple(None if one is None else one.queue_depth for one in beside),
+        shed=tuple(None if one is None else shed.get(one.t) for one in beside),
+        timing_p95_ms=_timings(history, origin, len(seconds)),
+        memory_by_process=_by_process(beside, lambda one: {name: of / 2**20 for name, of in one.memory.items()}),
+        cpu_by_process=_by_process(beside, lambda one: one.cpu),
+        generator_cores=tuple(None if one is None else one.cpu for one in generating),
+        generator_mib=tuple(None if one is None else one.rss / 2**20 for one in generating),
     )
+
+
+def _timings(history: History, origin: float, seconds: int) -> tuple[float | None, ...]:
+    """The p95 of the database's share as the answers told it (`Server-Timing`), by the second they came in."""
+    told: list[list[float]] = [[] for _ in range(seconds)]
+    for done in history.dones:
+        at = math.floor(done.t + done.d - origin)
+        if done.db is not None and 0 <= at < seconds:
+            told[at].append(done.db)
+    return tuple(percentile(sorted(one), 95) if one else None for one in told)
+
+
+def _shed(samples: Sequence[Sample]) -> dict[float, float]:
+    """Requests refused per second, by the instant of the sample that says so. A service started anew counts from 0."""
+    rates: dict[float, float] = {}
+    for before, sample in pairwise(one for one in samples if one.shed is not None):
+        refused = (sample.shed or 0) - (before.shed or 0)
+        rates[sample.t] = (refused if refused >= 0 else sample.shed or 0) / (sample.t - before.t)
+    return rates
+
+
+def _by_process(
+    beside: Sequence[Sample | None], told: Callable[[Sample], Mapping[str, float]]
+) -> dict[str, tuple[float | None, ...]]:
+    """A row for each process that was ever seen, in the order of their names."""
+    figures = [{} if one is None else told(one) for one in beside]
+    return {name: tuple(one.get(name) for one in figures) for name in sorted({name for one in figures for name in one})}
 
 
 def flows(history: History, scenario: Scenario) -> tuple[Flow, ...]:
@@ -260,7 +311,7 @@ def _flow(name: str, of: Sequence[Request]) -> Flow:
     return Flow(name=name, requests=len(of), failures=len(of) - len(good), p50_ms=p50, p95_ms=p95, p99_ms=p99)
 
 
-def _within(samples: Sequence[Sample], times: Sequence[float], begin: float, end: float) -> Sample | None:
+def _within(samples: Sequence[_Sampled], times: Sequence[float], begin: float, end: float) -> _Sampled | None:
     """The last sample of a second, or, as they are a little more than one second apart, one from half a second before."""
     place = bisect_right(times, end) - 1
     return samples[place] if place >= 0 and times[place] >= begin - 0.5 else None

@@ -135,7 +135,12 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """One row per second of the run. Lists are all of the same length as `t`; null where nothing was seen."""
+    """One row per second of the run. Lists are all of the same length as `t`; null where nothing was seen.
+
+    The database's p95 stands here twice: by the service's own histogram, and `timing_p95_ms` by the `Server-Timing` of its
+    answers. `shed` are requests refused per second; cores and memory are of each process of the service, and of the
+    generator.
+    """
 
     t: tuple[float, ...]
     requests: tuple[float, ...]
@@ -146,6 +151,12 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib: tuple[float | None, ...] = ()
     connections: tuple[float | None, ...] = ()
     queue_depth: tuple[float | None, ...] = ()
+    shed: tuple[float | None, ...] = ()
+    timing_p95_ms: tuple[float | None, ...] = ()
+    memory_by_process: dict[str, tuple[float | None, ...]] = {}
+    cpu_by_process: dict[str, tuple[float | None, ...]] = {}
+    generator_cores: tuple[float | None, ...] = ()
+    generator_mib: tuple[float | None, ...] = ()
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):

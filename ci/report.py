@@ -9,38 +9,33 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ci import charts
+from ci.figures import NOT_MEASURED, number, percent, seconds, size, words
+from ci.panels import Panel, panels
 from ci.record import Criterion, Mark, Result, Rpo, Run
 
 TEMPLATES = Path(__file__).parent / "templates"
-NBSP = "\u00a0"
-NOT_MEASURED = Markup('<span class="none">not measured</span>')
 LISTED_MAX = 1000
 """Lost writes listed on the page; the rest is counted, and named in the files beside it."""
 EXAMPLES_MAX = 20
 PHASES = ("detect", "decide", "fence", "restore", "replay", "verify", "serve")
 BITE = "fault.bite"
-UNITS = ("s", "ms", "bytes", "mib")
 FATES = ("taken", "refused", "restored")
 WORST_FIRST: dict[Result, int] = {"fail": 0, "unknown": 1, "pass": 2}
-
-Number = float | int | None
 
 
 def render(run: Run) -> str:
     """The report of one run as a whole HTML page, under 400 kB for a run of five minutes."""
-    return _page("report.html", run=run, view=_view(run))
+    return page("report.html", run=run, view=_view(run))
 
 
 def write(run: Run, path: Path) -> None:
@@ -54,7 +49,7 @@ def render_index(runs: Sequence[Run], links: Mapping[str, str]) -> str:
     """The page of a suite: every run's verdict and key figures. `links` gives a run's id the address of its report."""
     verdict = min((run.verdict for run in runs), key=WORST_FIRST.__getitem__, default="unknown")
     longest = max((_recovery_span(run) for run in runs), default=0.0)
-    return _page(
+    return page(
         "index.html",
         verdict=verdict,
         rows=[(run, links.get(run.id), _recovery_bar(run, longest, 12, named=False)) for run in runs],
@@ -63,45 +58,6 @@ def render_index(runs: Sequence[Run], links: Mapping[str, str]) -> str:
         losses=[run.rpo for run in runs if run.rpo],
         p95s=[run.baseline.p95_ms for run in runs if run.baseline and run.baseline.p95_ms is not None],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One series of the run, as a line in a chart and as a column in the table behind it."""
-
-    name: str
-    unit: str
-    style: str
-    values: charts.Values
-    form: Literal["line", "area", "bars"] = "line"
-
-    @property
-    def highest(self) -> float | None:
-        """The largest value that was measured."""
-        highest = max((v for v in self.values if v is not None), default=None)
-        return int(highest) if highest is not None and float(highest).is_integer() else highest
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """One drawing with its legend; `drawing` is None when nothing in it was measured."""
-
-    columns: tuple[Column, ...]
-    drawing: Markup | None
-    log: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """Plots that belong together, and the columns of the table behind them."""
-
-    title: str
-    plots: tuple[Plot, ...]
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """Every measured series of the panel."""
-        return tuple(c for plot in self.plots for c in plot.columns if c.highest is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +104,7 @@ def _view(run: Run) -> View:
         bands=charts.bands(axis, shaded, _faults(run)),
         ribbon=charts.ribbon(axis, [*baseline, *recovery], phases, flag, [m.t for m in run.marks]),
         ticks=charts.time_axis(axis),
-        panels=_panels(run, axis),
+        panels=panels(run.series, axis),
         recovery=_recovery_bar(run, _recovery_span(run), 40),
         unexplained_s=_unexplained(run),
         loss=_loss_line(run, axis, flag),
@@ -218,38 +174,6 @@ def _unexplained(run: Run) -> float:
     return max(0.0, run.rto.total_s - sum(p.end_s - p.begin_s for p in run.rto.phases))
 
 
-def _panels(run: Run, axis: charts.Axis) -> tuple[Panel, ...]:
-    s = run.series
-
-    def plot(height: int, *columns: Column) -> Plot:
-        measured = [c for c in columns if c.highest is not None]
-        if not measured:
-            return Plot(columns, None, log=False)
-        lines = [charts.Line(c.style, c.values, c.form) for c in measured]
-        says = "; ".join(f"{c.name}: highest {number(c.highest, c.unit)}" for c in measured)
-        drawing = charts.plot(axis, s.t, lines, height, f"{says}. The table below holds every value.")
-        return Plot(columns, drawing, charts.scale_for(*(c.values for c in measured)).log)
-
-    requests = plot(
-        150,
-        Column("requests", "/s", "requests", s.requests, "area"),
-        Column("errors", "/s", "errors", s.errors, "bars"),
-    )
-    latency = plot(150, Column("p95", "ms", "p95", s.p95_ms), Column("p50", "ms", "p50", s.p50_ms))
-    inside = [
-        plot(76, Column("memory", "MiB", "memory", s.memory_mib, "area")),
-        plot(76, Column("database p95", "ms", "database", s.database_p95_ms)),
-        plot(76, Column("open connections", "", "connections", s.connections)),
-    ]
-    if any(v is not None for v in s.queue_depth):
-        inside.append(plot(76, Column("queue depth", "jobs", "queue", s.queue_depth)))
-    return (
-        Panel("Requests and errors", (requests,)),
-        Panel("Latency of successes", (latency,)),
-        Panel("Inside the service", tuple(inside)),
-    )
-
-
 def _loss_line(run: Run, axis: charts.Axis, fault: tuple[float, str] | None) -> Markup:
     lost = None if run.rpo is None else _lost_window(run.rpo, fault[0] if fault else None)
     backups = [(b.taken_s, fate_style(b.fate)) for b in run.backups]
@@ -275,55 +199,8 @@ def fate_style(fate: str) -> str:
     return fate if fate in FATES else "other"
 
 
-def seconds(value: Number) -> str:
-    """A duration for people: `52 ms`, `6.08 s`, `42.3 s`, `3 min 42 s`."""
-    if value is None:
-        return NOT_MEASURED
-    if value < 0.1:
-        figure = "0 s" if value == 0 else f"{value * 1000:.0f} ms" if value >= 0.001 else "under 1 ms"
-    elif value < 120:
-        figure = f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
-    else:
-        figure = "{} min {} s".format(*divmod(round(value), 60))
-    return figure.replace(" ", NBSP)
-
-
-def number(value: Number, unit: str = "") -> str:
-    """A figure with thousands marked and no more digits than it deserves, and its unit."""
-    if value is None:
-        return NOT_MEASURED
-    if math.isinf(value):
-        return "unbounded"
-    digits = 0 if isinstance(value, int) or abs(value) >= 1000 else 1 if abs(value) >= 1 or value == 0 else 2
-    return f"{value:,.{digits}f}" + (f"{NBSP}{unit}" if unit else "")
-
-
-def percent(value: Number) -> str:
-    """A share between 0 and 1 as a percentage; a share that is not quite 0 is never rounded to it."""
-    if value is None:
-        return NOT_MEASURED
-    figure = "0" if value == 0 else "< 0.01" if abs(value) < 0.0001 else f"{100 * value:.3g}"
-    return f"{figure}{NBSP}%"
-
-
-def size(value: Number) -> str:
-    """Bytes in decimal units."""
-    if value is None:
-        return NOT_MEASURED
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return number(value, unit)
-
-
-def words(name: str) -> str:
-    """A key of the record as words, its unit last: `think_time_s` is `think time, s`."""
-    stem, _, unit = name.rpartition("_")
-    return f"{stem.replace('_', ' ')}, {unit}" if stem and unit in UNITS else name.replace("_", " ")
-
-
-def _page(template: str, **values: object) -> str:
+def page(template: str, **values: object) -> str:
+    """A page made from one of the templates."""
     return _environment().get_template(template).render(**values)
 
 

@@ -1,4 +1,4 @@
-"""The service's own figures, once a second, as anyone could scrape them: memory, connections, database latency, queues."""
+"""The service's figures, once a second: those that anyone could scrape, and the cores each of its processes used."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import re
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 2.0
@@ -20,18 +22,24 @@ _LINE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 Page = dict[str, list[tuple[dict[str, str], float]]]
+Processes = Callable[[], Mapping[str, int]]
+"""Names and pids of the service's processes as they are now."""
 
 
 class Sampler:
-    """Scrapes `host:port/metrics` into `path` until stopped. A second without an answer leaves a line that says so."""
+    """Scrapes `host:port/metrics` into `path` until stopped. A second without an answer leaves a line that says so.
 
-    def __init__(self, host: str, port: int, path: Path) -> None:
+    The cores of the `processes` are measured whether the service answers or not.
+    """
+
+    def __init__(self, host: str, port: int, path: Path, processes: Processes = dict) -> None:
         self._host = host
         self._port = port
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._buckets: dict[float, float] = {}
+        self._cores = Cores(processes)
         self.connections: int | None = None
         self.outbox_pending: int | None = None
 
@@ -55,12 +63,13 @@ class Sampler:
 
     def _sample(self, now: float) -> dict[str, Any]:
         page = self._scrape()
+        cpu = self._cores.used(now)
         if page is None:
             self._buckets = {}
             empty = dict.fromkeys(
-                ("connections", "ready", "database_p95_ms", "queue_depth", "requests", "outbox_pending")
+                ("connections", "ready", "database_p95_ms", "queue_depth", "requests", "outbox_pending", "shed")
             )
-            return {"t": now, "memory": {}, **empty}
+            return {"t": now, "memory": {}, "cpu": cpu, **empty}
         buckets = _buckets(page, "gymkhana_database_seconds_bucket")
         since = {edge: count - self._buckets.get(edge, 0.0) for edge, count in buckets.items()}
         self._buckets = buckets
@@ -74,6 +83,9 @@ class Sampler:
             "queue_depth": _whole(_total(page, "gymkhana_lane_depth")),
             "requests": _whole(_total(page, "gymkhana_requests_total")),
             "outbox_pending": _whole(_total(page, "gymkhana_outbox_pending")),
+            # Nothing was refused before the first refusal makes the counter appear.
+            "shed": _whole(_total(page, "gymkhana_lane_shed_total") or 0.0),
+            "cpu": cpu,
         }
 
     def _scrape(self) -> Page | None:
@@ -86,6 +98,29 @@ class Sampler:
             return None
         finally:
             connection.close()
+
+
+class Cores:
+    """Cores that each of some processes used since it was last asked about."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._before: dict[int, tuple[float, float]] = {}
+
+    def used(self, now: float) -> dict[str, float]:
+        """By name, as of the monotonic instant `now`; a process seen for the first time is left out."""
+        found: dict[str, float] = {}
+        seen: dict[int, tuple[float, float]] = {}
+        for name, pid in self._processes().items():
+            try:
+                times = psutil.Process(pid).cpu_times()
+            except psutil.Error:
+                continue  # it has ended since it was named
+            seen[pid] = now, float(times.user + times.system)
+            if (before := self._before.get(pid)) is not None and now > before[0]:
+                found[name] = (seen[pid][1] - before[1]) / (now - before[0])
+        self._before = seen
+        return found
 
 
 def parse(text: str) -> Page:

@@ -242,6 +242,10 @@ class Stand:
         except FileNotFoundError:
             return {}
 
+    def pids(self) -> dict[str, int]:
+        """The pids of the published processes by their names."""
+        return {name: int(one["pid"]) for name, one in self.processes().items()}
+
     def processes_alive(self) -> list[str]:
         """Names of the published processes that still run (zombies do not)."""
         return [name for name, one in self.processes().items() if start_time(int(one["pid"])) == one["start"]

@@ -87,7 +87,7 @@ def judge_run(directory: Path) -> Run:
         rto=rto,
         rpo=rpo,
         baseline=base,
-        series=measure.series(load, scenario, samples, origin, end),
+        series=measure.series(load, scenario, samples, origin, end, generator),
         marks=measure.marks(events, origin),
         backups=measure.backups(events, restoration, origin),
         flows=measure.flows(load, scenario),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from loadtests.generator import GeneratorSample, mean_cores
 from loadtests.history import History
 from loadtests.measure import Observation, observe, shaped_window, steady_window
+from loadtests.omission import Omission, look
 from loadtests.scenario import Scenario
 from loadtests.service_levels import Judged, Result, judge
 from loadtests.shape import Shape
@@ -28,6 +29,7 @@ class Assessment:
     steady: Observation
     whole: Observation
     generator_cores: float | None
+    omission: Omission
     stopped: str = ""
 
 
@@ -54,7 +56,7 @@ def assess(
     )
     levels = judge(scenario.levels, steady, whole, samples_min=scenario.samples_min)
     verdict = "fail" if stopped else _verdict(doubts, levels)
-    return Assessment(verdict, doubts, levels, steady, whole, cores, stopped)
+    return Assessment(verdict, doubts, levels, steady, whole, cores, look(history, scenario, steady), stopped)
 
 
 def _verdict(doubts: Sequence[str], levels: Sequence[Judged]) -> Result:

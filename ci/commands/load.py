@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ci.commands.load_compare import compare
+
 if TYPE_CHECKING:
     from loadtests.assessment import Assessment
     from loadtests.fail_fast import Prospects
+    from loadtests.generator import GeneratorSample
+    from loadtests.history import History
     from loadtests.measure import Figures
+    from loadtests.omission import Omission
     from loadtests.plan import LoadPlan
     from loadtests.scenario import Scenario
     from loadtests.service_levels import Judged
@@ -192,12 +197,16 @@ def _load(order: Order, *, as_json: bool) -> Assessment:
             processes=order.workers or order.processes or 1,
             master=master,
         )
-        assessment = _play(plan, order, scenario)
+        with _sampled(plan, own=order.url is None):
+            assessment = _play(plan, order, scenario)
     if as_json:
         _say_json(plan, order, assessment)
     else:
         _say(plan, order.tool, assessment)
     return assessment
+
+
+command.add_command(compare)
 
 
 @contextmanager
@@ -259,7 +268,70 @@ def _play(plan: LoadPlan, order: Order, scenario: Scenario) -> Assessment:
         load.wait()
     if load.fault:
         raise ToolError(load.fault)
-    return assess(read_history(plan.ledger), scenario, read_samples(plan.samples), plan.profile, stopped, plan.length_s)
+    history, generator = read_history(plan.ledger), read_samples(plan.samples)
+    assessment = assess(history, scenario, generator, plan.profile, stopped, plan.length_s)
+    _draw(plan, order.tool, scenario, history, generator, assessment)
+    return assessment
+
+
+@contextmanager
+def _sampled(plan: LoadPlan, *, own: bool) -> Iterator[None]:
+    """The service's figures go to `samples.jsonl` while the block runs; of a stand of our own, its processes' cores too."""
+    from urllib.parse import urlsplit
+
+    from ci.sampler import Sampler
+    from ci.stand import Stand
+
+    at = urlsplit(plan.url)
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    pids = Stand(plan.directory).pids if own else dict
+    with Sampler(at.hostname or "", at.port or 80, plan.directory / "samples.jsonl", pids):
+        yield
+
+
+def _draw(
+    plan: LoadPlan,
+    tool: str,
+    scenario: Scenario,
+    history: History,
+    generator: Sequence[GeneratorSample],
+    assessment: Assessment,
+) -> None:
+    """`report.html` in the run's directory tells the load."""
+    from ci import load_page
+
+    origin, series, marks = load_page.fold(
+        history, scenario, assessment, load_page.read_service(plan.directory / "samples.jsonl"), generator
+    )
+    wall = next((clock.wall - clock.mono + origin for clock in history.clocks), time.time())
+    run = load_page.LoadRun(
+        id=plan.run,
+        tool=tool,
+        users=plan.users,
+        seed=plan.seed,
+        command=_typed(plan.seed),
+        began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall)),
+        scenario=scenario,
+        assessment=assessment,
+        series=series,
+        marks=marks,
+        duration_s=series.t[-1] + 1 if series.t else 0.0,
+        origin=origin,
+    )
+    load_page.write(run, plan.directory / "report.html")
+
+
+def _typed(seed: int) -> str:
+    """The command that plays this load again, in a directory of its own."""
+    import shlex
+
+    ctx = click.get_current_context()
+    words = [*ctx.command_path.split(), "--seed", str(seed)]
+    for parameter in ctx.command.params:
+        value = ctx.params.get(parameter.name or "")
+        if value not in (None, False) and parameter.name not in ("seed", "directory", "as_json"):
+            words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
+    return shlex.join(words)
 
 
 def _watch(load: RunningLoad, scenario: Scenario, prospects: Prospects | None) -> str:
@@ -298,6 +370,7 @@ def _say(plan: LoadPlan, tool: str, assessment: Assessment) -> None:
     steady = assessment.steady
     open_model = plan.shape.model == "open"
     _say_flows([*steady.flows, steady.total])
+    _say_omission(assessment.omission)
     expected = f", {steady.expected_rate:.1f} expected" if steady.expected_rate else ""
     cores = "" if assessment.generator_cores is None else f"; {tool} used {assessment.generator_cores:.2f} cores"
     click.echo(
@@ -326,6 +399,15 @@ def _say_flows(rows: Sequence[Figures]) -> None:
         )
 
 
+def _say_omission(omission: Omission) -> None:
+    """The percentiles once more, as they were and as they would be had no user waited."""
+    click.echo(f"\nCoordinated omission, {omission.method}:")
+    for seen in (omission.raw, omission.corrected):
+        click.echo(
+            f"{seen.label:14}{seen.samples:>10}{'':28}{_ms(seen.p50_ms):>9}{_ms(seen.p95_ms):>9}{_ms(seen.p99_ms):>9}"
+        )
+
+
 def _ms(value: float | None) -> str:
     return "-" if value is None else "failed" if math.isinf(value) else f"{value:.1f}"
 
@@ -351,6 +433,7 @@ def _say_json(plan: LoadPlan, order: Order, assessment: Assessment) -> None:
         "levels": assessment.levels,
         "flows": steady.flows,
         "total": steady.total,
+        "omission": assessment.omission,
         "users": steady.users,
         "seconds": steady.window.seconds,
         "rate": steady.total.rate,

@@ -335,6 +335,15 @@ def _series(seconds: int) -> Series:
         memory_mib=tuple(r.memory_mib for r in rows),
         connections=tuple(r.connections for r in rows),
         queue_depth=tuple(r.queue for r in rows),
+        shed=tuple(0.0 for _ in rows),
+        timing_p95_ms=tuple(None if r.database_ms is None else round(r.database_ms * 0.9, 2) for r in rows),
+        memory_by_process={
+            name: tuple(None if r.memory_mib is None else round(r.memory_mib * share, 1) for r in rows)
+            for name, share in (("http", 0.6), ("writer", 0.4))
+        },
+        cpu_by_process={name: tuple(round(r.requests) / 500 for r in rows) for name in ("http", "writer")},
+        generator_cores=tuple(0.2 for _ in rows),
+        generator_mib=tuple(80.0 for _ in rows),
     )
 
 

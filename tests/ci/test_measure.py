@@ -47,7 +47,7 @@ SCENARIO = Scenario(
 )
 
 
-def sample(t: float, **figures: int | float | None) -> Sample:
+def sample(t: float, **figures: int | float | dict[str, float] | None) -> Sample:
     """A scrape that answered with little."""
     told = {
         "connections": 2, "ready": 1, "database_p95_ms": 1.0, "queue_depth": 0, "requests": 9, "outbox_pending": 0,
@@ -385,9 +385,34 @@ def test_series_have_a_row_for_every_second_of_the_run() -> None:
     assert (rows.connections[0], rows.connections[2], rows.connections[4], rows.connections[6]) == (None, 2, None, None)
     lengths = {
         len(rows.t), len(rows.requests), len(rows.errors), len(rows.p50_ms), len(rows.p95_ms), len(rows.database_p95_ms),
-        len(rows.memory_mib), len(rows.connections), len(rows.queue_depth),
+        len(rows.memory_mib), len(rows.connections), len(rows.queue_depth), len(rows.shed), len(rows.timing_p95_ms),
+        *map(len, rows.memory_by_process.values()), len(rows.generator_cores), len(rows.generator_mib),
     }  # fmt: skip
     assert lengths == {7}
+
+
+def test_series_hold_the_cores_and_the_memory_of_every_process() -> None:
+    """A process that came later has a gap before it came."""
+    samples = [sample(100.2, cpu={"http": 0.5}), sample(101.2, cpu={"http": 0.25, "writer": 0.75}), sample(102.2)]
+    generator = [GeneratorSample(101.3, 0.2, 2**26)]
+    rows = measure.series(history(), SCENARIO, samples, ORIGIN, 103.0, generator)
+    assert rows.cpu_by_process == {"http": (0.5, 0.25, None), "writer": (None, 0.75, None)}
+    assert rows.memory_by_process == {"http": (60.0, 60.0, 60.0), "writer": (40.0, 40.0, 40.0)}
+    assert (rows.generator_cores, rows.generator_mib) == ((None, 0.2, None), (None, 64.0, None))
+
+
+def test_series_tell_the_requests_shed_in_each_second() -> None:
+    """A counter that fell was begun anew by a new service."""
+    samples = [sample(100.5, shed=0), sample(101.5, shed=30), sample(102.5, shed=30), sample(103.5, shed=4)]
+    rows = measure.series(history(), SCENARIO, samples, ORIGIN, 104.0)
+    assert rows.shed == (None, 30.0, 0.0, 4.0)
+
+
+def test_series_tell_what_the_answers_said_of_the_database() -> None:
+    """The p95 of the `db` shares, in the second in which the answers came."""
+    told = [msgspec.structs.replace(read(100.9, d=0.2), db=4.0), msgspec.structs.replace(read(101.5), db=4.0)]
+    rows = measure.series(history(reads=[*told, read(102.5)]), SCENARIO, [], ORIGIN, 103.0)
+    assert rows.timing_p95_ms == (None, 4.0, None)
 
 
 def test_series_of_a_run_that_saw_nothing_are_null_and_not_zero() -> None:

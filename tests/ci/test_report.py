@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from ci import record, report
+from ci import figures, record, report
 from ci.cli import gymkhana
 from ci.commands.report import NoReport
 from tests.ci import sample_run
@@ -377,7 +377,7 @@ def test_suite_names_a_run_that_has_no_report_without_a_link() -> None:
     ],
 )
 def test_seconds_for_people(value: float, says: str) -> None:
-    assert report.seconds(value).replace("\u00a0", " ") == says
+    assert figures.seconds(value).replace("\u00a0", " ") == says
 
 
 @pytest.mark.parametrize(
@@ -392,23 +392,23 @@ def test_seconds_for_people(value: float, says: str) -> None:
     ],
 )
 def test_number_for_people(value: float, says: str) -> None:
-    assert report.number(value, "ms").replace("\u00a0", " ") == says
+    assert figures.number(value, "ms").replace("\u00a0", " ") == says
 
 
 @pytest.mark.parametrize(("value", "says"), [(0, "0 %"), (0.174, "17.4 %"), (1.0, "100 %"), (0.00001, "< 0.01 %")])
 def test_share_that_is_not_zero_is_not_rounded_to_it(value: float, says: str) -> None:
-    assert report.percent(value).replace("\u00a0", " ") == says
+    assert figures.percent(value).replace("\u00a0", " ") == says
 
 
 @pytest.mark.parametrize(("value", "says"), [(0, "0 B"), (999, "999 B"), (42_600_000, "42.6 MB"), (7.1e12, "7,100 GB")])
 def test_size_for_people(value: float, says: str) -> None:
-    assert report.size(value).replace("\u00a0", " ") == says
+    assert figures.size(value).replace("\u00a0", " ") == says
 
 
-@pytest.mark.parametrize("told", [report.seconds, report.number, report.percent, report.size])
+@pytest.mark.parametrize("told", [figures.seconds, figures.number, figures.percent, figures.size])
 def test_null_is_not_measured(told: object) -> None:
     assert callable(told)
-    assert told(None) == report.NOT_MEASURED
+    assert told(None) == figures.NOT_MEASURED
 
 
 def luminance(colour: str) -> float:

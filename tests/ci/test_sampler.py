@@ -1,10 +1,13 @@
-"""The sampler's arithmetic on a Prometheus page."""
+"""The sampler's arithmetic on a Prometheus page, and on the cores of processes."""
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
-from ci.sampler import histogram_quantile, parse
+from ci.sampler import Cores, histogram_quantile, parse
 
 PAGE = """# HELP gymkhana_memory_bytes Resident memory.
 # TYPE gymkhana_memory_bytes gauge
@@ -31,3 +34,20 @@ def test_a_quantile_beyond_the_last_edge_is_that_edge() -> None:
 @pytest.mark.parametrize("buckets", [{}, {1.0: 0, float("inf"): 0}])
 def test_nothing_counted_has_no_quantile(buckets: dict[float, float]) -> None:
     assert histogram_quantile(buckets, 0.95) is None
+
+
+def test_the_cores_of_a_process_are_those_since_the_last_look() -> None:
+    """The first look has nothing to compare with; of a process that is busy the second has something to tell."""
+    cores = Cores(lambda: {"this": os.getpid()})
+    assert cores.used(10.0) == {}
+    began = time.process_time()
+    while time.process_time() - began < 0.1:
+        pass
+    assert 0.05 < cores.used(11.0)["this"] < 1.0
+
+
+def test_a_process_that_has_ended_is_left_out() -> None:
+    pids = {"this": os.getpid(), "gone": 2**22 + 1}
+    cores = Cores(lambda: pids)
+    cores.used(10.0)
+    assert set(cores.used(11.0)) == {"this"}

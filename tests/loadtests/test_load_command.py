@@ -187,3 +187,14 @@ def test_check_of_a_sound_scenario(tmp_path: Path) -> None:
         "gym-day.json is sound: 19 flows, 3 levels; profiles: smoke, users-1000, soak, saturate, overload, spike, "
         "arrivals.\n",
     )
+
+
+def test_the_load_leaves_a_page(stub: Stub, quick_plan: PlanMaker) -> None:
+    """With the command that plays it again; a service without metrics is said to be not measured."""
+    stub.start()
+    plan = quick_plan(stub.url)
+    load(plan)
+    page = (plan.directory / "report.html").read_text()
+    assert "Coordinated omission" in page
+    assert "gymkhana load --seed 20261123 --url" in page
+    assert 'memory <span class="none">not measured</span>' in page

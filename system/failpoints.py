@@ -45,15 +45,17 @@ class Failpoints:
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
-        self._known: dict[str, tuple[int, Armed | None, random.Random, int]] = {}
+        self._known: dict[str, tuple[int, Armed, random.Random, int]] = {}
+        self._paths: dict[str, str] = {}
 
     def hit(self, name: str, operation: str, domain: str) -> bool:
         """True when `name` is armed and its dice say now. The proof is on disk before this returns."""
         if self._directory is None:
             return False
-        armed, dice, hits = self._armed(name)
-        if armed is None or time.monotonic() >= armed.until:
+        known = self._armed(name)
+        if known is None or time.monotonic() >= known[0].until:
             return False
+        armed, dice, hits = known
         if armed.domains is not None and domain not in armed.domains:
             return False
         if (armed.max_hits is not None and hits >= armed.max_hits) or dice.random() >= armed.rate:
@@ -65,22 +67,24 @@ class Failpoints:
 
     def milliseconds(self, name: str) -> float:
         """How long the failpoint that was hit just now lasts."""
-        armed, _, _ = self._armed(name)
-        return armed.ms if armed is not None else 0.0
+        known = self._armed(name)
+        return 0.0 if known is None else known[0].ms
 
-    def _armed(self, name: str) -> tuple[Armed | None, random.Random, int]:
-        path = self._path(f"{name}.json")
-        try:
-            version = path.stat().st_mtime_ns
+    def _armed(self, name: str) -> tuple[Armed, random.Random, int] | None:
+        try:  # Asked at every request of every drill: the path is built once, and nothing else where nothing is armed.
+            version = os.stat(self._paths[name]).st_mtime_ns  # noqa: PTH116
+        except KeyError:
+            self._paths[name] = str(self._path(f"{name}.json"))
+            return self._armed(name)
         except FileNotFoundError:
             self._known.pop(name, None)
-            return None, random.Random(), 0
+            return None
         known = self._known.get(name)
         if known is None or known[0] != version:
-            armed = msgspec.json.decode(path.read_bytes(), type=Armed)
+            armed = msgspec.json.decode(self._path(f"{name}.json").read_bytes(), type=Armed)
             known = (version, armed, random.Random(f"{armed.seed}-{name}"), 0)
             self._known[name] = known
-        return known[1], known[2], known[3]
+        return known[1:]
 
     def _prove(self, name: str, operation: str, domain: str) -> None:
         line = msgspec.json.encode({"t": time.monotonic(), "name": name, "operation": operation, "domain": domain})

@@ -1,9 +1,11 @@
 import groovy.transform.CompileStatic
 import java.nio.file.Files
 import java.nio.file.Path
+import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicInteger
+import java.util.concurrent.locks.LockSupport
 import org.apache.jmeter.threads.JMeterContext
 import org.apache.jmeter.threads.JMeterVariables
 import sun.misc.Signal
@@ -37,7 +39,8 @@ class Load {
     private final AtomicInteger arrivals = new AtomicInteger()
     private final AtomicInteger dropped = new AtomicInteger()
     private final CountDownLatch begun = new CountDownLatch(1)
-    private final CountDownLatch stopped = new CountDownLatch(1)
+    private final Set<Thread> playing = ConcurrentHashMap.newKeySet()
+    private volatile boolean stopped
     private volatile long beganNs
     private volatile String broken
 
@@ -132,6 +135,7 @@ class Load {
     /** The load begins when the last thread is there: what making a thousand of them costs is not measured. */
     private boolean begin(JMeterVariables known) {
         known.put('begun', 'yes')
+        playing.add(Thread.currentThread())
         if (threads.incrementAndGet() == users) {
             beganNs = System.nanoTime()
             begun.countDown()
@@ -145,7 +149,7 @@ class Load {
             }
             throw new IllegalStateException("Only ${threads.get()} of $users users could be started; see jmeter.log.")
         }
-        stopped.count > 0
+        !stopped
     }
 
     /** Closed model: the user once its pause is over; null when it has left for good. */
@@ -203,14 +207,19 @@ class Load {
         beganNs + (long) (seconds * 1e9d)
     }
 
-    /** Whether the load went on until then. */
+    /** Whether the load went on until then. Threads wait each for itself: in one queue a thousand would get in their way. */
     private boolean waitUntil(long instantNs) {
-        !stopped.await(instantNs - System.nanoTime(), TimeUnit.NANOSECONDS)
+        long left
+        while (!stopped && (left = instantNs - System.nanoTime()) > 0) {
+            LockSupport.parkNanos(this, left)
+        }
+        !stopped
     }
 
     private void stop() {
-        stopped.countDown()
+        stopped = true
         begun.countDown()
+        playing.each { Thread thread -> LockSupport.unpark(thread) }
     }
 
     private void guarded(JMeterContext context, Closure action) {

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from loadtests import schedule
@@ -21,9 +20,8 @@ from loadtests.jmeter_home import compiled, find_java, find_jmeter
 from loadtests.made_once import cache
 from loadtests.plan import LoadPlan
 from loadtests.scenario_file import read
-from loadtests.schedule import Arrival
 from loadtests.shape import Shape, Stage
-from loadtests.tools import LoadTool, RunningLoad
+from loadtests.tools import LoadTool
 from tests.loadtests.stub import Stub
 
 pytestmark = pytest.mark.processes
@@ -84,26 +82,11 @@ def lines(path: Path, kind: str) -> Iterator[dict[str, float]]:
     return (line for line in map(json.loads, path.read_text().splitlines()) if line["k"] == kind)
 
 
-def start_open(monkeypatch: pytest.MonkeyPatch, jmeter: LoadTool, plan: LoadPlan) -> RunningLoad:
-    """The plan's users answer arrivals, 80 of them in three seconds."""
-    told = LoadPlan.to_environment
-    monkeypatch.setattr(
-        LoadPlan, "to_environment", lambda plan: told(plan) | {"GYM_LOAD_SHAPE": msgspec.json.encode(OPEN).decode()}
-    )
-    arrivals = list(schedule.arrivals(read(plan.scenario), plan.seed, OPEN))
-    assert len(arrivals) == 80
-    plan.directory.mkdir()
-    schedule.write(plan.schedule, iter([Arrival(one.at_ms + 1000, one.flow) for one in arrivals]))
-    return jmeter.start(plan)
-
-
-def test_arrivals_begin_when_they_are_due(
-    monkeypatch: pytest.MonkeyPatch, jmeter: LoadTool, stub: Stub, quick_plan: PlanMaker
-) -> None:
+def test_arrivals_begin_when_they_are_due(jmeter: LoadTool, stub: Stub, quick_plan: PlanMaker) -> None:
     """The open model: each is a user of its own with one step, and none waits for another's answer."""
     stub.start("--delay-s", "0.2")
-    plan = quick_plan(stub.url, users=24)
-    with start_open(monkeypatch, jmeter, plan) as load:
+    plan = quick_plan(stub.url, users=24, profile=OPEN)
+    with jmeter.start(plan) as load:
         load.wait(60)
     assert load.fault == ""
     assert read_history(plan.ledger).cut_short == ""
@@ -118,12 +101,12 @@ def test_arrivals_begin_when_they_are_due(
 
 
 def test_arrivals_that_find_nobody_free_are_dropped_and_counted(
-    monkeypatch: pytest.MonkeyPatch, jmeter: LoadTool, stub: Stub, quick_plan: PlanMaker
+    jmeter: LoadTool, stub: Stub, quick_plan: PlanMaker
 ) -> None:
     """Two users cannot answer 80 arrivals of half a second each within three."""
     stub.start("--delay-s", "0.5")
-    plan = quick_plan(stub.url, users=2)
-    with start_open(monkeypatch, jmeter, plan) as load:
+    plan = quick_plan(stub.url, users=2, profile=OPEN)
+    with jmeter.start(plan) as load:
         load.wait(60)
     (end,) = lines(plan.ledger, "end")
     assert end["dropped"] > 40

@@ -75,8 +75,8 @@ class Pace:
 
 
 def full_pace(users: int) -> Pace:
-    """The pace of `make drill`: under 72 seconds a drill with a thousand users."""
-    return Pace(users, max(users / 12, 5), settle_s=4, baseline_s=12, exposure_s=4, after_s=8)
+    """The pace of `make drill`: about a minute a drill with a thousand users."""
+    return Pace(users, max(users / 12, 5), settle_s=3, baseline_s=10, exposure_s=4, after_s=6)
 
 
 def quick_pace(users: int) -> Pace:

@@ -26,6 +26,9 @@ _ID = re.compile(r"(?P<began>\d{8}T\d{6}Z)-(?P<sequence>\d+)[a-z0-9-]*")
 """What a backup is named by, wherever in the store: its sequence says what came after what, its time does not."""
 _MANIFEST = re.compile(rf"(?P<id>{_ID.pattern})(\.manifest)?\.json")
 
+_FOR_THE_NEXT = "listing"
+"""What only the next increment is made from; no restore reads it."""
+
 Bytes = Annotated[Count, Meta(description="How many bytes in a row are changed.")]
 
 
@@ -128,7 +131,8 @@ def newest_backup(target: Target) -> tuple[str, list[Path]]:
     """The newest backup of the target's store, and its data objects. Raises NothingToBreak when there is none.
 
     A backup is what has a manifest (`<id>.json` or `<id>.manifest.json`); its data are the other files that bear its id,
-    in their name or in that of their directory. What is hidden, and what is written about backups later, is none of it.
+    in their name or in that of their directory. What is hidden, what is written about backups later, and what only the
+    next backup will need, is none of it.
     """
     store = target.existing_store()
     files = [path for path in sorted(store.rglob("*")) if path.is_file() and not _hidden(path.relative_to(store))]
@@ -137,7 +141,7 @@ def newest_backup(target: Target) -> tuple[str, list[Path]]:
         raise NothingToBreak(f"{store} holds no backup; make one with: gymkhana backup run.")
     newest = max(ids, key=lambda match: (int(match["sequence"]), match["id"]))["id"]
     objects = [path for path in files if path.suffix != ".json" and newest in path.relative_to(store).as_posix()]
-    objects = [path for path in objects if path.stat().st_size > 0]
+    objects = [path for path in objects if path.stat().st_size > 0 and path.name != _FOR_THE_NEXT]
     if not objects:
         raise NothingToBreak(f"Backup {newest} in {store} has no data to damage.")
     return newest, objects

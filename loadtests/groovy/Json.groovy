@@ -13,12 +13,22 @@ class Json {
         generator.toJson(value)
     }
 
+    /** Safe to share among threads. The parser's own maps are not: they fill themselves when they are first read. */
     static Map object(Object text) {
-        Object found = new JsonSlurper().parseText(text as String)
+        Object found = plain(new JsonSlurper().parseText(text as String))
         found instanceof Map ? (Map) found : [:]
     }
 
     static Map read(String path) {
         object(Files.readString(Path.of(path)))
+    }
+
+    private static Object plain(Object parsed) {
+        if (parsed instanceof Map) {
+            Map<Object, Object> fields = new LinkedHashMap<>()
+            ((Map<Object, Object>) parsed).each { Object name, Object value -> fields.put(name, plain(value)) }
+            return fields
+        }
+        parsed instanceof List ? ((List<Object>) parsed).collect { Object item -> plain(item) } : parsed
     }
 }

@@ -49,6 +49,12 @@ def test_a_manifest_without_data_is_nothing_to_damage(stand: Stand) -> None:
         newest_backup(stand.target)
 
 
+def test_what_only_the_next_backup_needs_is_left_alone(stand: Stand) -> None:
+    """A restore would not notice, and be right."""
+    stand.object_of(NEWER).with_name("listing").write_bytes(b"what the next increment is made from")
+    assert newest_backup(stand.target) == (NEWER, [stand.object_of(NEWER)])
+
+
 def test_staging_is_not_a_backup(stand: Stand) -> None:
     """What a backup in progress has written is hidden, and is left alone."""
     staged: Path = stand.directory / "store" / ".staging" / "put" / f"{NEWER.replace('000008', '000009')}.json"

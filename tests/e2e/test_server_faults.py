@@ -48,6 +48,8 @@ class Crew:
 
     stand: Stand
     told: list[tuple[Caller, str, str, Outcome]] = field(default_factory=list)
+    why: Counter[str] = field(default_factory=Counter)
+    """What the service said of the writes that it did not carry through."""
     _ended: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -76,8 +78,11 @@ class Crew:
             try:
                 reply = one.write(method, path, body, op)
                 how = outcome(reply.status, reply.headers)
-            except (OSError, http.client.HTTPException):
+                if how != "ok":
+                    self.why[f"{reply.status} {reply.code}"] += 1
+            except (OSError, http.client.HTTPException) as error:
                 how = "unknown"
+                self.why[repr(error)] += 1
             self.told.append((one, domain, op, how))
             self._ended.wait(0.01)
 
@@ -90,7 +95,10 @@ def _write(domain: str, rival: int) -> tuple[str, str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, how long it acts, and of which domains every write is carried through while it does."""
+    """A fault, how long it acts, and of which domains writes are carried through while it does.
+
+    One in fifty may be refused: a connection that is ended as often as it is made can outlast a request's patience.
+    """
 
     fault: str
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -130,7 +138,9 @@ def test_it_keeps_its_word_under(case: Case, stand: Stand) -> None:
         done = len(crew.told)
         until(lambda: Counter(told[3] for told in crew.told[done:])["ok"] > 20, "the crew works again")
     for domain in case.carried:
-        assert set(crew.counted(domain)) == {"ok"}, crew.counted()
+        counted = crew.counted(domain)
+        assert counted["unknown"] == 0, crew.why
+        assert counted["refused"] <= counted["ok"] / 50, crew.why
     for one, _, op, how in crew.told:
         found = one.get(f"/operations/{op}").status
         assert found == {"ok": 200, "refused": 404}.get(how, found)

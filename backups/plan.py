@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backups.errors import Damaged
 from backups.format.manifest import Manifest
 from backups.keeping.catalogue import Entry
 
@@ -117,6 +118,23 @@ def needing(backup: str | None, plan: RestorePlan) -> tuple[str, ...]:
     What the last link still needs of an ancestor, no link in between had stored anew, so they all need it.
     """
     return plan.chain[plan.chain.index(backup) :] if backup in plan.chain else ()
+
+
+@dataclass(slots=True)
+class Learned:
+    """What a restore has found out about backups since it read the catalogue: backup id to the reason.
+
+    `bad` ones cannot be used; `passed` ones are good and do not lead where the restore is to end.
+    """
+
+    bad: dict[str, str] = field(default_factory=dict)
+    passed: dict[str, str] = field(default_factory=dict)
+
+    def damage(self, error: Damaged, plan: RestorePlan) -> None:
+        """The plan's backup turned out bad, and so is all of its chain that needs what is damaged."""
+        self.bad[plan.backup] = str(error)
+        for link in needing(error.backup, plan):
+            self.bad.setdefault(link, f"It builds on what {plan.backup} builds on: {error}")
 
 
 def why_not(backup: str | None, refused: Sequence[Refused]) -> str:

@@ -179,11 +179,11 @@ class _Work:
     def best(self, attempt: Callable[[RestorePlan, StoredChain], _Made]) -> tuple[RestorePlan, StoredChain, _Made]:
         """Attempt the newest backup, and the next older one for as long as they turn out bad. The plan is written down."""
         catalogue = catalogues.read(self.store)
-        known_bad: dict[str, str] = {}
+        learned = plans.Learned()
         while True:
             try:
                 with self.timed("decide"):
-                    plan = _decided(self.store, catalogue, self.target, known_bad, self.point, self.keyring)
+                    plan = _decided(self.store, catalogue, self.target, learned.bad, self.point, self.keyring)
                     if not self.target.in_place:
                         self.require_room(plan, plan.build_bytes)
                 swap = self.swap_of(plan)
@@ -191,9 +191,7 @@ class _Work:
                     swaps.write_down(self.earlier or swap)
                     return self.from_any_copy(catalogue, plan, attempt)
             except Damaged as error:
-                known_bad[plan.backup] = str(error)
-                for link in plans.needing(error.backup, plan):
-                    known_bad.setdefault(link, f"It builds on what {plan.backup} builds on: {error}")
+                learned.damage(error, plan)
 
     def from_any_copy(
         self, catalogue: Catalogue, plan: RestorePlan, attempt: Callable[[RestorePlan, StoredChain], _Made]

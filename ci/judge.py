@@ -69,6 +69,11 @@ def criteria(case: Case) -> tuple[Criterion, ...]:
     return (*_story(case, goals), *_told(case, goals), *_obeyed(case), *_baseline(case, goals))
 
 
+def accounted(case: Case) -> tuple[Criterion, ...]:
+    """The criteria about data alone: what clients were told, and what the committed state obeys."""
+    return (*_told(case, GOALS.get(case.drill, Goals())), *_obeyed(case))
+
+
 def verdict(judged: Sequence[Criterion]) -> Result:
     """Fail when a gate failed, else unknown when a gate could not be told (or there is none), else pass."""
     results = {one.result for one in judged if one.gates}
@@ -169,7 +174,8 @@ def _told(case: Case, goals: Goals) -> Iterator[Criterion]:
     yield Promise("DATA-ALTERED", "Writes altered", "0").found_none(found.altered, doubt)
     yield Promise("DATA-PHANTOM", "Writes nobody was told of", "0").found_none(found.phantom, doubt)
     yield Promise("DATA-DUPLICATED", "Writes applied more than once", "0").found_none(found.duplicated, doubt)
-    yield Promise("READ-BACK", "Acknowledged writes read back wrong", "0").found_none(found.misread, doubt)
+    if found.steady_s is not None:  # a canary read back what it had written
+        yield Promise("READ-BACK", "Acknowledged writes read back wrong", "0").found_none(found.misread, doubt)
     yield _resolved(found, doubt)
     if goals.serves_through:
         yield _served_through(case.under_fault)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from ci import charts, measure, report
 from ci.panels import Panel, panels
-from ci.record import Mark, Series
+from ci.record import Criterion, Mark, Result, Series
 from loadtests.assessment import Assessment
 from loadtests.generator import GeneratorSample
 from loadtests.history import History
@@ -29,7 +29,9 @@ class LoadRun:
     command: str
     began: str
     scenario: Scenario
+    verdict: Result
     assessment: Assessment
+    accounts: tuple[Criterion, ...]
     series: Series
     marks: tuple[Mark, ...]
     duration_s: float

@@ -9,7 +9,7 @@ import msgspec
 
 from ci import aftermath, checker, judge, measure, record
 from ci.journal import Event, read_events
-from ci.record import Run
+from ci.record import Criterion, Rpo, Run
 from loadtests import scenario_file
 from loadtests.errors import LedgerError
 from loadtests.generator import read_samples
@@ -95,6 +95,29 @@ def judge_run(directory: Path) -> Run:
     )
     record.write(run, directory / "run.json")
     return run
+
+
+def account_load(directory: Path, users: int) -> tuple[Criterion, ...]:
+    """What a load's users were told, held against what the database of its stand held in the end. Only reads raw files."""
+    history = _history(directory / "ledger.jsonl")
+    findings = checker.check(history, _survivors(directory), _state(directory), _asked(directory / aftermath.FILE))
+    case = judge.Case(
+        drill="load",
+        response="none",
+        users=users,
+        findings=findings,
+        rto=None,
+        rpo=Rpo(acked=findings.acked, lost=len(findings.lost), seconds=None),
+        baseline=None,
+        missed=(),
+        bitten=(),
+        noticed=False,
+        restored=None,
+        refused=(),
+        damaged_backup=None,
+        losses_before_backup=0,
+    )
+    return judge.accounted(case)
 
 
 def _events(path: Path) -> list[Event]:

@@ -9,23 +9,23 @@ and so is the exchange: until then the old directory is as it was. A bad backup 
 from __future__ import annotations
 
 import contextlib
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from backups import disk, lock
+from backups import disk
 from backups import plan as plans
 from backups.clock import rfc3339
-from backups.errors import Damaged, NothingToRestore, UsageError
+from backups.errors import NothingToRestore, UsageError
 from backups.format.manifest import ServerState
 from backups.pgbackrest import repository
 from backups.pgbackrest.program import RETRY_AT_ONCE, Program
 from backups.pgbackrest.repository import Backup
 from backups.plan import Cost, NoRestore, Refused, RestorePlan, Target
 from backups.postgres import facts as measuring
+from backups.postgres import rebuilding
 from backups.postgres.binaries import binaries, own
 from backups.postgres.deciding import lsn_number
 from backups.postgres.exchange import exchange, require_stopped
@@ -137,40 +137,28 @@ class Restore:
 
     def restore(self) -> Restoration:
         """The cluster is back. Raises a BackupError: then the old directory is where it was."""
-        data = self.target.path
-        if data.exists() and not data.is_dir():
-            raise UsageError(f"{data} is a file; name the data directory to restore.")
-        with disk.plainly(f"the restore of {data}"):
-            disk.make_directories(data.parent)
-            with lock.hold(data.with_name(f"{data.name}.restore-lock"), f"restore of {data}"):
-                require_stopped(data)
-                return self._newest_good()
+        with rebuilding.alone_at(self.target.path):
+            require_stopped(self.target.path)
+            held: dict[str, Backup] = {}
 
-    def _newest_good(self) -> Restoration:
-        known_bad: dict[str, str] = {}
-        passed: dict[str, str] = {}
-        while True:
-            with self.timed("decide"):
-                held = repository.holdings(self.program)
-                plan = decide(held.backups, self.target, self.goal, known_bad, passed)
-                if isinstance(plan, NoRestore):
-                    raise NothingToRestore(plan.why)
-                chosen = next(one for one in held.backups if one.id == plan.backup)
-                self.program.require_fit(chosen.major)
-                disk.require_room(plan.build.parent, plan.build_bytes, f"a restore of {plan.backup}")
-            try:
-                return self._from(plan, chosen)
-            except NothingToRestore as error:
-                # Where a restore point lies is known to nobody before the log was read: it may be before this backup.
-                if self.goal is None or not self.goal.named or self.target.backup is not None:
-                    raise
-                passed[plan.backup] = str(error)
-            except Damaged as error:
-                known_bad[plan.backup] = str(error)
+            def decide_again(learned: plans.Learned) -> RestorePlan:
+                with self.timed("decide"):
+                    backups = repository.holdings(self.program).backups
+                    held.update({one.id: one for one in backups})
+                    plan = decide(backups, self.target, self.goal, learned.bad, learned.passed)
+                    if isinstance(plan, NoRestore):
+                        raise NothingToRestore(plan.why)
+                    self.program.require_fit(held[plan.backup].major)
+                    disk.require_room(plan.build.parent, plan.build_bytes, f"a restore of {plan.backup}")
+                return plan
+
+            return rebuilding.newest_good(
+                self.target, self.goal, decide_again, lambda plan: self._from(plan, held[plan.backup])
+            )
 
     def _from(self, plan: RestorePlan, chosen: Backup) -> Restoration:
         goal = CONSISTENT if self.goal is None else self.goal
-        with self._cleared(plan.build):
+        with rebuilding.cleared(plan.build):
             with self.timed("build", plan.backup):
                 self.progress(0, plan.build_bytes, "build")
                 build(self.program, chosen, plan.build)
@@ -190,29 +178,9 @@ class Restore:
                 require_stopped(plan.database)
             with self.timed("swap", plan.backup):
                 exchange(plan)
-        return Restoration(
-            backup=plan.backup,
-            taken=plan.taken,
-            database=plan.database,
-            rows=rows,
-            size_bytes=plan.build_bytes,
-            position=position,
-            cost=plan.cost,
-            refused=plan.refused,
-            phases=tuple(self.timed.phases),
-            evidence=plan.evidence if plan.evidence.exists() else None,
-            fetched_bytes=plan.fetch_bytes,
-            replayed=replayed,
+        return rebuilding.restoration(
+            plan, self.timed, rows=rows, position=position, fetched_bytes=plan.fetch_bytes, replayed=replayed
         )
-
-    @contextlib.contextmanager
-    def _cleared(self, build: Path) -> Iterator[None]:
-        """Nothing of the build outlives the block, nor was there before it."""
-        shutil.rmtree(build, ignore_errors=True)
-        try:
-            yield
-        finally:
-            shutil.rmtree(build, ignore_errors=True)
 
 
 def build(program: Program, backup: Backup, into: Path) -> None:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from backups import disk, lock
+from backups import disk
 from backups import plan as plans
 from backups.clock import SYSTEM, Clock, rfc3339
-from backups.errors import Damaged, NothingToRestore, UsageError
+from backups.errors import Damaged, NothingToRestore
 from backups.format.manifest import Manifest, ServerState
 from backups.format.stored_chain import StoredChain, links_of, open_images
 from backups.keeping import catalogue as catalogues
@@ -29,7 +29,7 @@ from backups.keeping.catalogue import Catalogue
 from backups.keys.keyring import Keyring
 from backups.plan import RestorePlan, Target
 from backups.postgres import facts as measuring
-from backups.postgres import tape
+from backups.postgres import rebuilding, tape
 from backups.postgres.archive import HISTORY, SEGMENT, Archive
 from backups.postgres.binaries import binaries, own
 from backups.postgres.combining import combine
@@ -72,25 +72,20 @@ def restore(
     what was measured when it was made. `spool` is where a receiver leaves the log first. Raises NothingToRestore, InUse,
     NoSpace, Locked or another BackupError: the old directory is then where it was.
     """
-    if data.exists() and not data.is_dir():
-        raise UsageError(f"{data} is a file; name the data directory to restore.")
-    with disk.plainly(f"the restore of {data}"):
-        disk.make_directories(data.parent)
-        purpose = f"restore of {data}"
-        with lock.hold(data.with_name(f"{data.name}.restore-lock"), purpose), store.shared(purpose):
-            if fence is None:
-                require_stopped(data)
-            work = _Work(
-                store,
-                target_at(data, backup, clock),
-                goal,
-                spool,
-                keyring or Keyring.plain(),
-                Stopwatch(clock),
-                progress,
-                free_bytes,
-            )
-            return work.restore(fence)
+    with rebuilding.alone_at(data) as purpose, store.shared(purpose):
+        if fence is None:
+            require_stopped(data)
+        work = _Work(
+            store,
+            target_at(data, backup, clock),
+            goal,
+            spool,
+            keyring or Keyring.plain(),
+            Stopwatch(clock),
+            progress,
+            free_bytes,
+        )
+        return work.restore(fence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +113,17 @@ class _Work:
 
     def restore(self, fence: Fence | None) -> Restoration:
         catalogue = catalogues.read(self.store)
-        known_bad: dict[str, str] = {}
-        passed: dict[str, str] = {}
-        while True:
+
+        def decide(learned: plans.Learned) -> RestorePlan:
             with self.timed("decide"):
-                plan = decided(catalogue, self.target, self.goal, known_bad, passed)
-            try:
-                with self._cleared(plan):
-                    self._require_room(catalogue, plan)
-                    return self._from(catalogue, plan, fence)
-            except NothingToRestore as error:
-                # Where a restore point lies is known to nobody before the log was read: it may be before this backup.
-                if self.goal is None or not self.goal.named or self.target.backup is not None:
-                    raise
-                passed[plan.backup] = str(error)
-            except Damaged as error:
-                known_bad[plan.backup] = str(error)
-                for link in plans.needing(error.backup, plan):
-                    known_bad.setdefault(link, f"It builds on what {plan.backup} builds on: {error}")
+                return decided(catalogue, self.target, self.goal, learned.bad, learned.passed)
+
+        def attempt(plan: RestorePlan) -> Restoration:
+            with rebuilding.cleared(plan.build, self.log, self.parts):
+                self._require_room(catalogue, plan)
+                return self._from(catalogue, plan, fence)
+
+        return rebuilding.newest_good(self.target, self.goal, decide, attempt)
 
     def _require_room(self, catalogue: Catalogue, plan: RestorePlan) -> None:
         need_bytes = room_bytes(links_of(catalogue, plan.backup))
@@ -157,17 +145,11 @@ class _Work:
             require_stopped(plan.database)
         with self.timed("swap", plan.backup):
             exchange(plan)
-        return Restoration(
-            backup=plan.backup,
-            taken=plan.taken,
-            database=plan.database,
+        return rebuilding.restoration(
+            plan,
+            self.timed,
             rows=rows,
-            size_bytes=plan.build_bytes,
             position=position,
-            cost=plan.cost,
-            refused=plan.refused,
-            phases=tuple(self.timed.phases),
-            evidence=plan.evidence if plan.evidence.exists() else None,
             fetched_bytes=sum(image.fetch_bytes() for image in images),
             replayed=replayed,
         )
@@ -233,20 +215,6 @@ class _Work:
         ):
             raise Damaged(" ".join(unlike))
         return there.rows, there.position
-
-    @contextlib.contextmanager
-    def _cleared(self, plan: RestorePlan) -> Iterator[None]:
-        """Nothing of the build outlives the block, nor was there before it."""
-
-        def clear() -> None:
-            for place in (plan.build, self.log, self.parts):
-                shutil.rmtree(place, ignore_errors=True)
-
-        clear()
-        try:
-            yield
-        finally:
-            clear()
 
 
 def _written_bytes(segment: Path) -> int:

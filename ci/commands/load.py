@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,9 @@ import click
 from ci.commands.load_compare import compare
 
 if TYPE_CHECKING:
+    from ci.record import Criterion
+    from ci.sampler import Sampler
+    from ci.stand import Stand
     from loadtests.assessment import Assessment
     from loadtests.fail_fast import Prospects
     from loadtests.generator import GeneratorSample
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from loadtests.omission import Omission
     from loadtests.plan import LoadPlan
     from loadtests.scenario import Scenario
-    from loadtests.service_levels import Judged
+    from loadtests.service_levels import Judged, Result
     from loadtests.tools import RunningLoad
 
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 3}
@@ -72,7 +75,7 @@ def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    raise click.exceptions.Exit(EXIT_CODES[_load(Order(**options), as_json=as_json).verdict])
+    raise click.exceptions.Exit(EXIT_CODES[_load(Order(**options), as_json=as_json)])
 
 
 @command.command("check")
@@ -153,8 +156,8 @@ class Order:
                 raise click.UsageError(complaint)
 
 
-def _load(order: Order, *, as_json: bool) -> Assessment:
-    """Plays the order and says how it went."""
+def _load(order: Order, *, as_json: bool) -> str:
+    """Plays the order and says how it went; the verdict."""
     import msgspec
 
     from ci.loopback import HOST, free_ports
@@ -182,47 +185,84 @@ def _load(order: Order, *, as_json: bool) -> Assessment:
     users = profile.users if profile else order.users or scenario.load.users
     seed = scenario.seed if order.seed is None else order.seed
     master = "" if order.workers is None else order.listen or f"{HOST}:{free_ports(1)[0]}"
-    with _service(order, directory, users, seed, run) as (address, population):
+    with _service(order, directory, users, seed, run) as place:
         plan = LoadPlan(
-            url=address.rstrip("/"),
+            url=place.url.rstrip("/"),
             users=users,
             ramp_per_s=order.ramp or scenario.load.ramp_per_s,
             seconds=order.seconds or scenario.load.seconds,
             run=run,
             seed=seed,
             scenario=path,
-            population=population,
+            population=place.population,
             directory=directory,
             profile=profile.shape if profile else None,
             processes=order.workers or order.processes or 1,
             master=master,
         )
-        with _sampled(plan, own=order.url is None):
-            assessment = _play(plan, order, scenario)
+        with _sampled(plan, own=place.stand is not None) as sampler:
+            told = _play(plan, order, scenario)
+            if place.stand is not None:
+                told = _accounted(told, place.stand, plan, sampler)
+    _draw(plan, order.tool, scenario, told)
     if as_json:
-        _say_json(plan, order, assessment)
+        _say_json(plan, order, told)
     else:
-        _say(plan, order.tool, assessment)
-    return assessment
+        _say(plan, order.tool, told)
+    return told.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the load goes: a service, its users, and the stand when it is one of ours."""
+
+    url: str
+    population: Path
+    stand: Stand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What there is to tell of a load: its figures, and what became of its writes where there was storage to look at."""
+
+    history: History
+    generator: Sequence[GeneratorSample]
+    assessment: Assessment
+    accounts: tuple[Criterion, ...] = ()
+
+    @property
+    def verdict(self) -> Result:
+        """The worse of both."""
+        from ci import judge
+
+        results = {self.assessment.verdict, *([judge.verdict(self.accounts)] if self.accounts else [])}
+        return "fail" if "fail" in results else "unknown" if "unknown" in results else "pass"
+
+
+def _accounted(told: Outcome, stand: Stand, plan: LoadPlan, sampler: Sampler) -> Outcome:
+    """The same, and what became of the writes."""
+    from ci import accounts
+
+    return replace(told, accounts=accounts.settle(stand, plan, sampler))
 
 
 command.add_command(compare)
 
 
 @contextmanager
-def _service(order: Order, directory: Path, users: int, seed: int, run: str) -> Iterator[tuple[str, Path]]:
-    """Address of the service and the file of its users: those named, recruited there, or a stand's."""
+def _service(order: Order, directory: Path, users: int, seed: int, run: str) -> Iterator[Place]:
+    """The service, with the users that are named, recruited there, or a stand's."""
     if order.url is None:
         with _own_stand(directory, users, seed, order.database) as found:
             yield found
     elif order.population_path is not None:
-        yield order.url, order.population_path
+        yield Place(order.url, order.population_path)
     else:
-        yield order.url, _recruited(order.url, directory, users, run)
+        yield Place(order.url, _recruited(order.url, directory, users, run))
 
 
 @contextmanager
-def _own_stand(directory: Path, users: int, seed: int, database: str) -> Iterator[tuple[str, Path]]:
+def _own_stand(directory: Path, users: int, seed: int, database: str) -> Iterator[Place]:
     """A stand in `directory` that serves while the block runs."""
     from ci.cluster import Cluster
     from ci.stand import Stand, standing
@@ -232,7 +272,7 @@ def _own_stand(directory: Path, users: int, seed: int, database: str) -> Iterato
         stand.build(users=users, tournaments=max(users // 50, 4), matches=users, seed=seed)
         stand.start()
         stand.wait_ready()
-        yield stand.url, stand.population
+        yield Place(stand.url, stand.population, stand)
 
 
 def _recruited(url: str, directory: Path, users: int, run: str) -> Path:
@@ -247,7 +287,7 @@ def _recruited(url: str, directory: Path, users: int, run: str) -> Path:
     return path
 
 
-def _play(plan: LoadPlan, order: Order, scenario: Scenario) -> Assessment:
+def _play(plan: LoadPlan, order: Order, scenario: Scenario) -> Outcome:
     """Plays the plan to its end, progress on standard error, and judges what it left."""
     from loadtests.assessment import assess
     from loadtests.errors import ToolError
@@ -269,13 +309,11 @@ def _play(plan: LoadPlan, order: Order, scenario: Scenario) -> Assessment:
     if load.fault:
         raise ToolError(load.fault)
     history, generator = read_history(plan.ledger), read_samples(plan.samples)
-    assessment = assess(history, scenario, generator, plan.profile, stopped, plan.length_s)
-    _draw(plan, order.tool, scenario, history, generator, assessment)
-    return assessment
+    return Outcome(history, generator, assess(history, scenario, generator, plan.profile, stopped, plan.length_s))
 
 
 @contextmanager
-def _sampled(plan: LoadPlan, *, own: bool) -> Iterator[None]:
+def _sampled(plan: LoadPlan, *, own: bool) -> Iterator[Sampler]:
     """The service's figures go to `samples.jsonl` while the block runs; of a stand of our own, its processes' cores too."""
     from urllib.parse import urlsplit
 
@@ -285,25 +323,22 @@ def _sampled(plan: LoadPlan, *, own: bool) -> Iterator[None]:
     at = urlsplit(plan.url)
     plan.directory.mkdir(parents=True, exist_ok=True)
     pids = Stand(plan.directory).pids if own else dict
-    with Sampler(at.hostname or "", at.port or 80, plan.directory / "samples.jsonl", pids):
-        yield
+    with Sampler(at.hostname or "", at.port or 80, plan.directory / "samples.jsonl", pids) as sampler:
+        yield sampler
 
 
-def _draw(
-    plan: LoadPlan,
-    tool: str,
-    scenario: Scenario,
-    history: History,
-    generator: Sequence[GeneratorSample],
-    assessment: Assessment,
-) -> None:
+def _draw(plan: LoadPlan, tool: str, scenario: Scenario, told: Outcome) -> None:
     """`report.html` in the run's directory tells the load."""
     from ci import load_page
 
     origin, series, marks = load_page.fold(
-        history, scenario, assessment, load_page.read_service(plan.directory / "samples.jsonl"), generator
+        told.history,
+        scenario,
+        told.assessment,
+        load_page.read_service(plan.directory / "samples.jsonl"),
+        told.generator,
     )
-    wall = next((clock.wall - clock.mono + origin for clock in history.clocks), time.time())
+    wall = next((clock.wall - clock.mono + origin for clock in told.history.clocks), time.time())
     run = load_page.LoadRun(
         id=plan.run,
         tool=tool,
@@ -312,7 +347,9 @@ def _draw(
         command=_typed(plan.seed),
         began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall)),
         scenario=scenario,
-        assessment=assessment,
+        verdict=told.verdict,
+        assessment=told.assessment,
+        accounts=told.accounts,
         series=series,
         marks=marks,
         duration_s=series.t[-1] + 1 if series.t else 0.0,
@@ -366,7 +403,8 @@ def _watch(load: RunningLoad, scenario: Scenario, prospects: Prospects | None) -
     return stopped
 
 
-def _say(plan: LoadPlan, tool: str, assessment: Assessment) -> None:
+def _say(plan: LoadPlan, tool: str, told: Outcome) -> None:
+    assessment = told.assessment
     steady = assessment.steady
     open_model = plan.shape.model == "open"
     _say_flows([*steady.flows, steady.total])
@@ -380,11 +418,15 @@ def _say(plan: LoadPlan, tool: str, assessment: Assessment) -> None:
     for level in assessment.levels:
         why = f"  {level.why}" if level.why else ""
         click.echo(f"{level.result.upper():8}{level.name:24} {_measured(level):>12}  {level.goal}{why}")
+    for one in told.accounts:
+        click.echo(
+            f"{one.result.upper():8}{one.id:24} {one.measured:>12}  {one.goal}{f'  {one.why}' if one.why else ''}"
+        )
     for doubt in assessment.doubts:
         click.echo(f"UNKNOWN {doubt}")
     if assessment.stopped:
         click.echo(f"STOPPED {assessment.stopped}")
-    click.echo(f"\n{assessment.verdict.upper()}  {plan.directory}")
+    click.echo(f"\n{told.verdict.upper()}  {plan.directory}")
 
 
 def _say_flows(rows: Sequence[Figures]) -> None:
@@ -420,17 +462,19 @@ def _measured(level: Judged) -> str:
     return "failed" if math.isinf(level.measured) else f"{level.measured:.1f} ms"
 
 
-def _say_json(plan: LoadPlan, order: Order, assessment: Assessment) -> None:
+def _say_json(plan: LoadPlan, order: Order, told: Outcome) -> None:
     import msgspec
 
+    assessment = told.assessment
     steady = assessment.steady
     document: dict[str, Any] = {
         "run": plan.run,
-        "verdict": assessment.verdict,
+        "verdict": told.verdict,
         "profile": order.profile,
         "stopped": assessment.stopped,
         "doubts": assessment.doubts,
         "levels": assessment.levels,
+        "accounts": told.accounts,
         "flows": steady.flows,
         "total": steady.total,
         "omission": assessment.omission,

@@ -303,6 +303,8 @@ def main(scenario: str, directory: str) -> None:
             wrong.append(f"killed at step {point} ({name}): {type(error).__name__}: {error}")
         shutil.rmtree(root / "point")
         point, taken = point + 1, taken + 1
+        if wrong and scenario in CARELESS:  # noticed: that is all that was to be shown
+            break
     print(json.dumps({"points": taken, "calls": hit, "wrong": wrong}))
 
 

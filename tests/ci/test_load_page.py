@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ci import load_page
 from ci.measure import Sample
+from ci.record import Criterion
 from loadtests.assessment import assess
 from loadtests.generator import GeneratorSample
 from loadtests.history import History
@@ -34,7 +35,12 @@ def history(*dones: Done) -> History:
     return History((clock,), (), dones, (User(user=1, t=101.0, up=True),), "")
 
 
-def page(told: History, samples: list[Sample], generator: list[GeneratorSample]) -> str:
+def page(
+    told: History,
+    samples: list[Sample],
+    generator: list[GeneratorSample],
+    accounts: tuple[Criterion, ...] = (),
+) -> str:
     assessment = assess(told, SCENARIO, generator)
     origin, series, marks = load_page.fold(told, SCENARIO, assessment, samples, generator)
     run = load_page.LoadRun(
@@ -45,7 +51,9 @@ def page(told: History, samples: list[Sample], generator: list[GeneratorSample])
         "gymkhana load --seed 7",
         "2023-11-14T22:13:20Z",
         SCENARIO,
+        assessment.verdict,
         assessment,
+        accounts,
         series,
         marks,
         20.0,
@@ -94,3 +102,10 @@ def test_a_service_that_could_not_be_asked_is_not_measured_and_not_0() -> None:
 def test_a_load_that_sent_nothing_has_a_page_that_says_so() -> None:
     drawn = page(history(), [], [])
     assert "Nothing was sent." in drawn
+
+
+def test_what_became_of_the_writes_is_told_where_storage_was_looked_at() -> None:
+    lost = Criterion(id="DATA-LOST", title="Writes lost", goal="0", measured="1 of 9", result="fail", why="R.1.7")
+    assert "Every write" in page(STEADY, SAMPLES, [], (lost,))
+    assert "1 of 9" in page(STEADY, SAMPLES, [], (lost,))
+    assert "Every write" not in page(STEADY, SAMPLES, [])

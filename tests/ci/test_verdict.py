@@ -15,7 +15,7 @@ from ci.checker import Asked
 from ci.journal import Event
 from ci.measure import Sample
 from ci.record import Result, Run
-from ci.verdict import UnreadableRun, judge_run
+from ci.verdict import UnreadableRun, account_load, judge_run
 from loadtests.generator import GeneratorSample
 from loadtests.history import History
 from loadtests.ledger import End, Invoke, User
@@ -380,3 +380,39 @@ def test_canaries_acknowledged_into_a_lost_file_are_no_recovery(directory: Path)
     assert run.rto.total_s == pytest.approx(3.01)
     assert run.rpo is not None
     assert run.rpo.seconds == pytest.approx(141.904 - 130.004)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Path:
+    """The files of a load that went well: every write it was told of is in the database."""
+    sent = [acked(f"R.1.{n}", 110.0 + n, d=0.1) for n in range(20)]
+    (tmp_path / "ledger.jsonl").write_bytes(ledger(history(*sent)))
+    (tmp_path / "survivors.jsonl").write_bytes(lines(survivor(one.invoke.op) for one in sent))
+    (tmp_path / "state.json").write_bytes(msgspec.json.encode(state()))
+    (tmp_path / "asked.jsonl").write_bytes(b"")
+    return tmp_path
+
+
+def test_a_load_whose_writes_are_all_there_is_accounted_for(load: Path) -> None:
+    told = {one.id: (one.result, one.measured) for one in account_load(load, 1)}
+    assert {result for result, _ in told.values()} == {"pass"}
+    assert told["DATA-LOST"] == ("pass", "0 of 20")
+    assert "READ-BACK" not in told, "nobody read back what he had written"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "id_", "result"),
+    [
+        ("survivors.jsonl", without("R.1.7"), "DATA-LOST", "fail"),
+        ("survivors.jsonl", lambda all_lines: [*all_lines, lines([survivor("R.1.99")])], "DATA-PHANTOM", "fail"),
+        ("survivors.jsonl", lambda all_lines: [all_lines[0][:-1]], "DATA-LOST", "unknown"),
+        ("ledger.jsonl", lambda all_lines: all_lines[:-1], "LEDGER", "unknown"),
+        ("state.json", lambda all_lines: [all_lines[0].replace(b"970", b"969")], "POINTS", "fail"),
+    ],
+    ids=["a write is gone", "one nobody was told of", "survivors cut short", "ledger cut short", "a point is gone"],
+)
+def test_a_load_that_left_something_else_is_not(
+    load: Path, file: str, change: Callable[[list[bytes]], list[bytes]], id_: str, result: Result
+) -> None:
+    edit(load / file, change)
+    assert {one.id: one.result for one in account_load(load, 1)}[id_] == result

@@ -148,5 +148,7 @@ def test_a_load_runs_on_a_stand_of_its_own(tool: str, tmp_path: Path) -> None:
         "--json",
     )  # fmt: skip
     assert done.returncode in (0, 3), done.stderr  # six seconds are too few samples for a percentile, never a failure
-    assert json.loads(done.stdout)
+    accounts = {one["id"]: one["result"] for one in json.loads(done.stdout)["accounts"]}
+    assert set(accounts.values()) == {"pass"}
+    assert {"DATA-LOST", "UNKNOWN-RESOLVED", "POINTS"} <= accounts.keys()
     assert (tmp_path / "load" / "ledger.jsonl").stat().st_size > 0

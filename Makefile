@@ -45,7 +45,7 @@ busy := $(wildcard var/runs/*/leases/*.json)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 MADE := var/runs var/bench
 
-.PHONY: help setup setup-k6 setup-jmeter fmt check types test test-containers soak bench bench-backups bench-overload bench-service doctor serve \
+.PHONY: help setup setup-k6 setup-jmeter fmt check types test test-containers soak bench bench-backups bench-overload bench-service bench-users doctor serve \
 	migrate load backup verify restore chaos demo drill drill-backups report summary clean
 
 help: ## List the targets and the variables
@@ -131,6 +131,9 @@ bench-backups: $(SETUP) ## Backups side by side with the usual tools; about ten 
 
 bench-overload: $(SETUP) ## The service at once, twice and four times a capacity by design; about three minutes
 	$(BIN)/python -m tests.bench.overload.goodput $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-users: $(SETUP_K6) $(if $(java),$(SETUP_JMETER)) ## A thousand users by each load tool on each database, and on an nginx; about eleven minutes
+	$(BIN)/python -m tests.bench.users.side_by_side $(if $(DB),--database '$(DB)') $(if $(TOOL),--tool $(TOOL)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(users)
 
 bench-service: $(SETUP) ## The service side by side with the obvious version of it, the raw driver and pgbench; about ten minutes
 	$(BIN)/python -m tests.bench.service.side_by_side $(service)

@@ -3,58 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
+from sqlalchemy.exc import IntegrityError
 
 from system import operations_service as operations
+from system import user_service
+from system.errors import ServiceError, Unauthorised
 from system.failpoints import FAIL_IN_TRANSACTION, KILL_CONNECTIONS, Failpoints, Injected
-from system.jobs import JOBS, NOTHING_HAPPENED, Reply
+from system.jobs import JOBS, NOTHING_HAPPENED, Operation, Reply, fingerprint
 from system.statements import Session
 from system.wire import Answer, Ask
 
 
 def apply(
-    session: Session, ask: Ask, failpoints: Failpoints, break_connection: Callable[[], None], *, look: bool = True
+    session: Session,
+    ask: Ask,
+    failpoints: Failpoints,
+    break_connection: Callable[[], None],
+    *,
+    look: bool = True,
+    alone: bool = False,
 ) -> Answer:
     """The answer to give once the transaction is committed. Raises whatever the job raises, and then nothing may be kept.
 
-    Without a `look` whether the operation was applied before, one that was raises something too: its id is unique.
+    Without a `look` whether the operation was applied before, one that was raises something too: its id is unique. A
+    transaction that is this job's `alone` is committed with the operation's record.
     """
-    known = operations.stored(session, ask.operation.id) if look else None
+    operation = called(session, ask)
+    known = operations.stored(session, operation.id) if look else None
     if known is not None:
-        return replay(ask, known)
+        return replay(ask.number, operation, known)
     job = JOBS[ask.job]
-    reply: Reply = job(session, ask.operation, *ask.args)
+    reply: Reply = job(session, operation, *ask.args)
     session.flush()
-    if failpoints.hit(KILL_CONNECTIONS, ask.operation.id, job.domain):
+    if failpoints.hit(KILL_CONNECTIONS, operation.id, job.domain):
+        session.settle()
         break_connection()
-    if failpoints.hit(FAIL_IN_TRANSACTION, ask.operation.id, job.domain):
+    if failpoints.hit(FAIL_IN_TRANSACTION, operation.id, job.domain):
+        session.settle()
         raise Injected(FAIL_IN_TRANSACTION)
     if reply is NOTHING_HAPPENED:
         return Answer(ask.number, status=reply.status)
     body = msgspec.json.encode(reply.body)
-    digest = operations.digest_of(session, ask.operation.id, job.leaves)
-    sequence = operations.save(session, ask.operation, ask.job, digest, reply.status, body)
+    digest = operations.digest_of(session, operation.id, job.leaves)
+    sequence = operations.save(session, operation, ask.job, digest, reply.status, body, alone=alone)
     return Answer(ask.number, status=reply.status, body=body, digest=digest, sequence=sequence)
 
 
-def replay(ask: Ask, known: operations.Stored) -> Answer:
+def called(session: Session, ask: Ask) -> Operation:
+    """The operation with its actor. Raises Unauthorised when whoever calls has no session just now."""
+    operation, caller = ask.operation, ask.caller
+    if caller is None:
+        return operation
+    actor_id = user_service.require_session(session, caller.token_hash, operation.at_ms)
+    return replace(operation, actor_id=actor_id, fingerprint=fingerprint(actor_id, caller.asked))
+
+
+def replay(number: int, operation: Operation, known: operations.Stored) -> Answer:
     """What the operation was answered when it was applied; a refusal when it was another request."""
-    if known.fingerprint != ask.operation.fingerprint:
+    if known.fingerprint != operation.fingerprint:
         return Answer(
-            ask.number,
+            number,
             "reused",
             "operation-reused",
-            f"Operation {ask.operation.id} was already applied with a different request.",
+            f"Operation {operation.id} was already applied with a different request.",
         )
     return Answer(
-        ask.number,
+        number,
         status=known.status,
         body=known.response,
         digest=known.digest,
         sequence=known.sequence,
         replayed=True,
     )
+
+
+def worth_a_look(ask: Ask, error: Exception) -> bool:
+    """Whether a job that failed so, unlooked, may have been applied before; nearly always an operation is new.
+
+    That a caller has no session is told before anything that was applied.
+    """
+    if ask.caller is not None and isinstance(error, Unauthorised):
+        return False
+    return isinstance(error, (ServiceError, IntegrityError))
 
 
 def unavailable(ask: Ask, code: str, message: str) -> Answer:

@@ -12,18 +12,18 @@ was applied, and it is run again without the job that did it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from system import watch
-from system.apply import apply, unavailable, unknown
+from system.apply import apply, unavailable, unknown, worth_a_look
 from system.database import SessionLocal
 from system.errors import READ_ONLY, ServiceError
 from system.failpoints import Failpoints
@@ -73,6 +73,7 @@ class Batches:
         self._job_budget_s = job_budget_s
         self._shipping = shipping
         self._budget = _Budget()
+        self._held: _Held | None = None
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
         self._identity = watch.FileIdentity.of(path)
@@ -82,6 +83,8 @@ class Batches:
         """Lets go of the database: the last connection's close checkpoints the WAL into the file."""
         if self._shipping is not None:
             self._shipping.close()
+        if self._held is not None:
+            self._held.connection.close()
         self._engine.dispose()
 
     def look(self) -> str:
@@ -114,24 +117,22 @@ class Batches:
 
     def _attempt(self, asks: Sequence[Ask]) -> list[Answer]:
         began = time.monotonic()
-        with SessionLocal(bind=self._engine) as session:
-            connection: Connection | None = None
-            try:
-                connection = session.connection()
-                raw = self._prepare(connection)
-                answers = [self._job(session, raw, ask) for ask in asks]
-                self._budget.end = float("inf")
-            except DBAPIError as error:  # outside every job: the transaction could not even begin
-                _discard(connection)
-                raise _Aborted(None, error) from error
-            except _Aborted:
-                _discard(connection)
-                raise
-            try:
-                session.commit()
-            except DBAPIError as error:
-                _discard(connection)
-                return self._uncommitted(asks, answers, error)
+        try:
+            held = self._held = self._held or _Held(self._engine, self._over_budget)
+            held.session.command("BEGIN IMMEDIATE")
+            answers = [self._job(held.session, held.raw, ask) for ask in asks]
+            self._budget.end = float("inf")
+        except DBAPIError as error:  # outside every job: the transaction could not even begin
+            self._discard()
+            raise _Aborted(None, error) from error
+        except _Aborted:
+            self._discard()
+            raise
+        try:
+            self.commit()
+        except DBAPIError as error:
+            self._discard()
+            return self._uncommitted(asks, answers, error)
         ours = not self.look()
         committed = time.monotonic()
         code, doubt = "database-fenced", self.fenced
@@ -149,6 +150,11 @@ class Batches:
             for answer in answers
         ]
 
+    def commit(self) -> None:
+        """The transaction is durable. Raises DBAPIError."""
+        assert self._held is not None
+        self._held.commit()
+
     def ship(self) -> str:
         """Waits until every commit so far is durable elsewhere, if that is wanted; else why it is not known to be so.
 
@@ -163,26 +169,23 @@ class Batches:
             return str(error)
         return ""
 
-    def _prepare(self, connection: Connection) -> Any:
-        raw: Any = connection.connection.driver_connection
-        raw.set_progress_handler(self._over_budget, _INSTRUCTIONS_BETWEEN_LOOKS)
-        return raw
-
     def _over_budget(self) -> int:
         return time.monotonic() > self._budget.end
 
-    def _job(self, session: Session, raw: Any, ask: Ask) -> Answer:
+    def _job(self, session: Session, raw: Any, ask: Ask, *, look: bool = False) -> Answer:
         now = time.monotonic()
         if now > ask.deadline:
             return unavailable(ask, "deadline-passed", "The job waited longer than its deadline.")
         self._budget.end = now + self._job_budget_s
         savepoint = session.savepoint()
         try:
-            answer = apply(session, ask, self._failpoints, raw.close)
+            answer = apply(session, ask, self._failpoints, raw.close, look=look)
         except Exception as error:  # the outermost line of a job: it fails alone, whatever it raised
             if not raw_in_transaction(raw):
                 raise _Aborted(ask if watch.interrupted(error) else None, error) from error
             self.roll_back(savepoint)
+            if not look and worth_a_look(ask, error):
+                return self._job(session, raw, ask, look=True)
             return self._refusal(ask, error)
         savepoint.commit()
         return answer
@@ -218,16 +221,35 @@ class Batches:
         wrong = watch.fatal(error)
         return f"The database file {self._identity.path} {wrong}." if wrong else self._identity.trouble()
 
+    def _discard(self) -> None:
+        """The connection is never used again; whatever its transaction held is rolled back by its closing."""
+        if self._held is not None:
+            self._held.connection.invalidate()
+            self._held.connection.close()
+            self._held = None
+
     def _fence(self, reason: str) -> None:
         if reason and not self.fenced:
             self.fenced = reason
             log.error("database fenced", reason=reason)
 
 
-def _discard(connection: Connection | None) -> None:
-    """The connection is never used again; whatever its transaction held is rolled back by its closing."""
-    if connection is not None:
-        connection.invalidate()
+class _Held:
+    """The connection that writes, and its session: opening them for each batch would take longer than a job does."""
+
+    def __init__(self, engine: Engine, over_budget: Callable[[], int]) -> None:
+        self.connection = engine.connect()
+        self.session: Session = SessionLocal(bind=self.connection)
+        self.raw = self.session.hold(self.connection)
+        self.raw.set_progress_handler(over_budget, _INSTRUCTIONS_BETWEEN_LOOKS)
+
+    def commit(self) -> None:
+        """What was done since the transaction began is durable. Raises DBAPIError."""
+        if self.session.in_transaction():  # SQLAlchemy took part in it.
+            self.session.commit()
+            self.session.hold(self.connection)
+        else:
+            self.session.command("COMMIT")
 
 
 def raw_in_transaction(raw: Any) -> bool:

@@ -42,11 +42,8 @@ async def challenges(
 @router.post("", response_model=None, status_code=201)
 async def issue(request: Request) -> Response:
     """Challenge somebody."""
-    actor = await http.actor(request)
-    wanted = await http.body(request, NewChallenge)
-    return await http.write(
-        request, challenge_service.issue, wanted.opponent_id, wanted.stake, wanted.title, actor_id=actor
-    )
+    wanted = await http.own_body(request, NewChallenge)
+    return await http.write_own(request, challenge_service.issue, wanted.opponent_id, wanted.stake, wanted.title)
 
 
 @router.get("/{challenge_id}", response_model=None)
@@ -58,20 +55,17 @@ async def challenge(request: Request, challenge_id: PathId) -> Response:
 @router.post("/{challenge_id}/accept", response_model=None)
 async def accept(request: Request, challenge_id: PathId) -> Response:
     """Accept: both stakes go into escrow."""
-    actor = await http.actor(request)
-    return await http.write(request, challenge_service.accept, challenge_id, actor_id=actor)
+    return await http.write_own(request, challenge_service.accept, challenge_id)
 
 
 @router.post("/{challenge_id}/decline", response_model=None)
 async def decline(request: Request, challenge_id: PathId) -> Response:
     """Decline."""
-    actor = await http.actor(request)
-    return await http.write(request, challenge_service.decline, challenge_id, actor_id=actor)
+    return await http.write_own(request, challenge_service.decline, challenge_id)
 
 
 @router.post("/{challenge_id}/settle", response_model=None)
 async def settle(request: Request, challenge_id: PathId) -> Response:
     """Say who won; both stakes are theirs."""
-    actor = await http.actor(request)
-    wanted = await http.body(request, Outcome)
-    return await http.write(request, challenge_service.settle, challenge_id, wanted.winner_id, actor_id=actor)
+    wanted = await http.own_body(request, Outcome)
+    return await http.write_own(request, challenge_service.settle, challenge_id, wanted.winner_id)

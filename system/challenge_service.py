@@ -209,7 +209,7 @@ def _move(
 def _step(session: Session, operation: Operation, challenge_id: int, state: str) -> None:
     row = {"operation_id": operation.id, "challenge_id": challenge_id, "state": state,
            "actor_id": operation.actor_id, "at_ms": operation.at_ms}  # fmt: skip
-    session.execute(_STEP, row)
+    session.later(_STEP, row)
 
 
 def _actor(operation: Operation) -> int:

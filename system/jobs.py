@@ -6,6 +6,7 @@ process. Registering it by name keeps that other process from running anything b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate
@@ -26,6 +27,22 @@ class Operation:
     actor_id: int | None
     fingerprint: str
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, where that is still to be found out: whoever the session of the token that hashes to this belongs to.
+
+    It is found out in the transaction of the write itself. `asked` is what `fingerprint` wants to know of the request.
+    """
+
+    token_hash: str
+    asked: bytes
+
+
+def fingerprint(actor_id: int | None, asked: bytes) -> str:
+    """What identifies a request: who asks, and for what."""
+    return hashlib.blake2b(f"{actor_id}\0".encode() + asked, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
 from system import metrics, processes
 from system.admission import Door, Lane
 from system.errors import READ_ONLY, OutcomeUnknown, ServiceError, Unavailable
-from system.jobs import Job, Operation
+from system.jobs import Caller, Job, Operation
 from system.metrics import LANE_SHED, SHIP_SECONDS
 from system.modes import Modes
 from system.reads import ReadFailed, Reads, ReadTooLong
@@ -138,11 +139,11 @@ class Lanes:
             self.fence(trouble)
         return self.fenced
 
-    async def write(self, job: Job, *args: Any, operation: Operation) -> Written:
-        """The job's effect is committed when this returns.
+    async def write(self, job: Job, *args: Any, operation: Operation, caller: Caller | None = None) -> Written:
+        """The job's effect is committed when this returns. A `caller` is found out first, and is the operation's actor.
 
-        Raises the job's own ServiceError, Unavailable when it is certain that nothing was applied, and OutcomeUnknown
-        when the writer was lost before it answered.
+        Raises Unauthorised when the caller has no session, the job's own ServiceError, Unavailable when it is certain that
+        nothing was applied, and OutcomeUnknown when the writer was lost before it answered.
         """
         self._check()
         domain = job.domain
@@ -150,7 +151,7 @@ class Lanes:
         with self._writes.take(domain):
             if self._slowness is not None and domain != HEALTH:
                 await self._slowness.take(domain, lambda: self._patience("write", domain, entered))
-            ask = Ask(0, job.name, args, operation, time.monotonic() + self._write_deadline_s)
+            ask = Ask(0, job.name, args, operation, time.monotonic() + self._write_deadline_s, caller)
             try:
                 got = await self._writer.ask(ask)
             except Unavailable as error:
@@ -246,14 +247,16 @@ class Lanes:
             raise Unavailable("database-fenced", self.fenced)
 
 
-class WriterLink:
+class WriterLink(asyncio.Protocol):
     """The socket to the writer: many asks under way at once, answered in any order, reconnected when it breaks."""
 
     def __init__(self, runtime: Path) -> None:
         self._path = socket_path(runtime)
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
-        self._stream: asyncio.StreamWriter | None = None
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+        self._ended = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -270,55 +273,66 @@ class WriterLink:
     @property
     def away(self) -> bool:
         """Whether nothing can be sent to the writer now."""
-        return self._stream is None
+        return self._transport is None
 
-    async def ask(self, ask: Ask) -> Answer:
-        """The writer's answer. Raises Unavailable when nothing was sent, OutcomeUnknown when the answer never came."""
-        if self._stream is None:
-            raise Unavailable(READ_ONLY, "The database writer is being restarted.")
-        self._number += 1
-        number = self._number
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
-        self._stream.write(pack(Ask(number, ask.job, ask.args, ask.operation, ask.deadline)))
-        try:
-            async with asyncio.timeout(ask.deadline - time.monotonic() + GRACE_S):
-                return await future
-        except TimeoutError as error:
-            raise OutcomeUnknown("writer-silent", "The database writer did not answer in time.") from error
-        finally:
-            self._waiting.pop(number, None)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """From now on asks are sent."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
+        self._frames = Frames()
+        self._ended.clear()
 
-    async def _keep(self) -> None:
-        while True:
-            try:
-                with processes.short_path(self._path) as short:
-                    reader, stream = await asyncio.open_unix_connection(short)
-            except OSError:
-                await asyncio.sleep(RECONNECT_INTERVAL_S)
-                continue
-            self._stream = stream
-            try:
-                await self._receive(reader)
-            finally:
-                self._stream = None
-                stream.close()
-                self._lose()
+    def data_received(self, data: bytes) -> None:
+        """Whoever waits for one of these answers is given it."""
+        for frame in self._frames.feed(data):
+            got = answer(frame)
+            future = self._waiting.get(got.number)
+            if future is not None and not future.done():
+                future.set_result(got)
 
-    async def _receive(self, reader: asyncio.StreamReader) -> None:
-        frames = Frames()
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(256 * 1024):
-                for frame in frames.feed(data):
-                    got = answer(frame)
-                    future = self._waiting.get(got.number)
-                    if future is not None and not future.done():
-                        future.set_result(got)
-
-    def _lose(self) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Whoever still waits is told that nobody knows."""
+        self._transport = None
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(OutcomeUnknown("writer-lost", "The database writer was lost before it answered."))
+        self._ended.set()
+
+    async def ask(self, ask: Ask) -> Answer:
+        """The writer's answer. Raises Unavailable when nothing was sent, OutcomeUnknown when the answer never came."""
+        if self._transport is None:
+            raise Unavailable(READ_ONLY, "The database writer is being restarted.")
+        self._number += 1
+        number = self._number
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._waiting[number] = future
+        self._transport.write(pack(msgspec.structs.replace(ask, number=number)))
+        patience = loop.call_later(ask.deadline - time.monotonic() + GRACE_S, _fall_silent, future)
+        try:
+            return await future
+        finally:
+            patience.cancel()
+            self._waiting.pop(number, None)
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                with processes.short_path(self._path) as short:
+                    transport, _ = await loop.create_unix_connection(lambda: self, short)
+            except OSError:
+                await asyncio.sleep(RECONNECT_INTERVAL_S)
+                continue
+            try:
+                await self._ended.wait()
+            finally:
+                transport.close()
+                self.connection_lost(None)
+
+
+def _fall_silent(future: asyncio.Future[Answer]) -> None:
+    if not future.done():
+        future.set_exception(OutcomeUnknown("writer-silent", "The database writer did not answer in time."))
 
 
 def _error(got: Answer) -> ServiceError:

@@ -30,12 +30,10 @@ async def unread_count(request: Request) -> Response:
 @router.post("/read-all", response_model=None)
 async def read_all(request: Request) -> Response:
     """Mark all as read."""
-    actor = await http.actor(request)
-    return await http.write(request, notification_service.mark_all_read, actor_id=actor)
+    return await http.write_own(request, notification_service.mark_all_read)
 
 
 @router.post("/{notification_id}/read", response_model=None)
 async def read(request: Request, notification_id: PathId) -> Response:
     """Mark one as read."""
-    actor = await http.actor(request)
-    return await http.write(request, notification_service.mark_read, notification_id, actor_id=actor)
+    return await http.write_own(request, notification_service.mark_read, notification_id)

@@ -111,7 +111,7 @@ CHANNEL: Channel = Inbox()
 
 def tell(session: Session, operation: Operation, user_id: int, kind: str, text: str, subject_id: int | None) -> None:
     """Writes into the outbox, in the event's own transaction."""
-    session.execute(
+    session.later(
         _WRITE,
         {
             "operation_id": operation.id,
@@ -185,7 +185,7 @@ def mark_read(session: Session, operation: Operation, notification_id: int) -> R
     wanted = {"wanted": notification_id, "user": operation.actor_id}
     if session.execute(_OWN, wanted).one_or_none() is None:
         raise NotFound("notification-not-found", f"You have no notification {notification_id}.")
-    session.execute(_READ, {"wanted": notification_id, "now_ms": operation.at_ms})
+    session.later(_READ, {"wanted": notification_id, "now_ms": operation.at_ms})
     operations_service.record(session, operation, "notifications.read", notification_id)
     return Reply(200, {"id": notification_id, "read": True})
 

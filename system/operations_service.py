@@ -68,7 +68,7 @@ class Survivor:
 
 def record(session: Session, operation: Operation, kind: str, subject_id: int | None = None, **data: Any) -> None:
     """One activity row for this operation. Every write job calls it exactly once; `data` is what the row says happened."""
-    session.execute(
+    session.later(
         _INSERT_ACTIVITY,
         {
             "operation_id": operation.id,
@@ -87,24 +87,26 @@ def stored(session: Session, operation_id: str) -> Stored | None:
     return None if row is None else Stored(*row)
 
 
-def save(session: Session, operation: Operation, job: str, digest: str, status: int, response: bytes) -> int:
-    """Records the operation as applied, in the caller's transaction; its commit sequence is returned."""
-    return int(
-        session.execute(
-            _INSERT_OPERATION,
-            {
-                "id": operation.id,
-                "run": operation.run,
-                "actor_id": operation.actor_id,
-                "job": job,
-                "fingerprint": operation.fingerprint,
-                "digest": digest,
-                "status": status,
-                "response": response,
-                "at_ms": operation.at_ms,
-            },
-        ).scalar_one()
-    )
+def save(
+    session: Session, operation: Operation, job: str, digest: str, status: int, response: bytes, *, alone: bool = False
+) -> int:
+    """Records the operation as applied, in the caller's transaction; its commit sequence is returned.
+
+    When the transaction is this operation's `alone`, it is committed by the same message.
+    """
+    row = {
+        "id": operation.id,
+        "run": operation.run,
+        "actor_id": operation.actor_id,
+        "job": job,
+        "fingerprint": operation.fingerprint,
+        "digest": digest,
+        "status": status,
+        "response": response,
+        "at_ms": operation.at_ms,
+    }
+    saved = session.finish(_INSERT_OPERATION, row) if alone else session.execute(_INSERT_OPERATION, row)
+    return int(saved.scalar_one())
 
 
 def digest_of(session: Session, operation_id: str, leaves: tuple[str, ...]) -> str:

@@ -86,8 +86,8 @@ def transfer(
     """Moves `amount` points between two accounts. Raises Conflict `insufficient-points` and then moves nothing."""
     if session.execute(_TAKE, {"account": source, "amount": amount}).one_or_none() is None:
         raise Conflict("insufficient-points", f"This takes {amount} points, more than there are.")
-    session.execute(_GIVE, {"account": target, "amount": amount})
-    session.execute(
+    session.later(_GIVE, {"account": target, "amount": amount})
+    session.later(
         _TRANSFER,
         {
             "operation_id": operation.id,

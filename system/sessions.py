@@ -15,21 +15,21 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 
 import msgspec
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from system import sqlstate
-from system.apply import apply, unavailable, unknown
+from system.apply import apply, unavailable, unknown, worth_a_look
 from system.database import SessionLocal
 from system.errors import READ_ONLY, ServiceError
 from system.failpoints import Failpoints
 from system.metrics import WRITE_RETRIES
-from system.statements import Session
+from system.statements import CommitFailed, Session
 from system.wire import Answer, Ask
 
 FIRST_PAUSE_S = 0.005
@@ -68,6 +68,9 @@ class Sessions:
         self._queue: queue.SimpleQueue[tuple[Hashable, Ask] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"session-{n}", daemon=True) for n in range(count)]
         self.fenced = ""
+        self._idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        for _ in range(count):
+            self._idle.put(SessionLocal(bind=engine))
         for thread in self._threads:
             thread.start()
 
@@ -77,6 +80,8 @@ class Sessions:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
+        for _ in self._threads:
+            self._idle.get().close()
         self._engine.dispose()
 
     def submit(self, key: Hashable, ask: Ask) -> None:
@@ -92,7 +97,7 @@ class Sessions:
                 break
             try:
                 return self._attempt(ask, look=look)
-            except _Unlooked:  # Nearly always an operation is new; only when it fails may it have been applied before.
+            except _Unlooked:
                 look = True
             except _Again as again:
                 look = True
@@ -123,22 +128,33 @@ class Sessions:
 
     def _attempt(self, ask: Ask, *, look: bool) -> Answer:
         began = time.monotonic()
-        with SessionLocal(bind=self._engine) as session:
+        with self._idle_one(ask.deadline) as session:
             try:
-                answer = apply(session, ask, self._failpoints, lambda: _break(session), look=look)
-            except Exception as error:  # the outermost line of a job: it fails alone
+                answer = apply(session, ask, self._failpoints, lambda: _break(session), look=look, alone=True)
+                session.finish()
+            except CommitFailed as failed:
                 _roll_back(session)
-                if not look and isinstance(error, (ServiceError, IntegrityError)):
+                self._distrust(failed.cause)
+                certain = sqlstate.rolled_back(failed.cause)
+                raise _Again("commit", failed.cause, doubt=not certain) from failed
+            except Exception as error:  # the outermost line of a job: it fails alone
+                _roll_back(session, healthy=isinstance(error, ServiceError))
+                if not look and worth_a_look(ask, error):
                     raise _Unlooked from error
                 return self._refusal(ask, error)
-            try:
-                session.commit()
-            except SQLAlchemyError as error:
-                _roll_back(session)
-                self._distrust(error)
-                certain = sqlstate.rolled_back(error)
-                raise _Again("commit", error, doubt=not certain) from error
         return msgspec.structs.replace(answer, database_ms=(time.monotonic() - began) * 1000, batch=1)
+
+    @contextlib.contextmanager
+    def _idle_one(self, deadline: float) -> Iterator[Session]:
+        """A session that nobody uses; it keeps its connection from job to job. Raises _Again when none is free in time."""
+        try:
+            session = self._idle.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty as error:
+            raise _Again("no-session", error) from error
+        try:
+            yield session
+        finally:
+            self._idle.put(session)
 
     def _refusal(self, ask: Ask, error: Exception) -> Answer:
         """The answer to a job that failed before its commit, and so left nothing. Raises _Again when it may be run again."""
@@ -165,9 +181,19 @@ class Sessions:
             log.error("database fenced", reason=self.fenced)
 
 
-def _roll_back(session: Session) -> None:
+def _roll_back(session: Session, *, healthy: bool = False) -> None:
+    """The transaction is undone. Unless all is well with the connection, the next job begins with another."""
+    if healthy:
+        try:
+            session.undo()
+        except SQLAlchemyError:
+            pass
+        else:
+            return
     with contextlib.suppress(SQLAlchemyError):
         session.rollback()
+    with contextlib.suppress(SQLAlchemyError):
+        session.close()
 
 
 def _break(session: Session) -> None:

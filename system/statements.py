@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from sqlalchemy import Dialect, orm
+from sqlalchemy import Connection, Dialect, orm
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, MultipleResultsFound, NoResultFound
 from sqlalchemy.sql import ClauseElement, Executable
@@ -167,8 +167,9 @@ class Statements:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self._error: type[Exception] = dialect.loaded_dbapi.Error
+        self.error: type[Exception] = dialect.loaded_dbapi.Error
         self._libpq = dialect.driver in ("psycopg", "psycopg_async")
+        self.piped = dialect.driver == "psycopg"
         # libpq wants its parameters numbered; what executes many at once is psycopg's own, and wants them named.
         self._numbered: Dialect = PGDialect_psycopg(paramstyle="numeric_dollar") if self._libpq else dialect  # type: ignore[no-untyped-call]
         self._kept: dict[tuple[Any, ...], tuple[Any, Compiled | None]] = {}
@@ -196,15 +197,35 @@ class Statements:
             else:
                 cursor.execute(compiled.sql, arguments)
             return self._rows(compiled, cursor, [] if cursor.description is None else cursor.fetchall())
-        except self._error as error:
+        except self.error as error:
             raise self.told(error, compiled.sql, raw) from error
 
     async def run_async(self, line: libpq.Line, raw: Any, compiled: Compiled, given: Parameters) -> Rows:
         """The same on an asynchronous connection."""
         try:
             return self._told_by_libpq(compiled, await line.run(compiled.sql, compiled.arguments(given)))
-        except self._error as error:
+        except self.error as error:
             raise self.told(error, compiled.sql, raw) from error
+
+    def run_piped(self, pipe: libpq.Pipe, compiled: Compiled, given: Parameters) -> Rows:
+        """The result, after what was to be executed before it. Raises DBAPIError."""
+        try:
+            return self._told_by_libpq(compiled, pipe.run(compiled.sql, compiled.arguments(given)))
+        except self.error as error:
+            raise self.told(error, compiled.sql, pipe.connection) from error
+
+    def commit_piped(self, pipe: libpq.Pipe, compiled: Compiled | None, given: Parameters) -> Rows | None:
+        """The result, and it is committed. Raises DBAPIError, or CommitFailed."""
+        try:
+            if compiled is None:
+                pipe.commit()
+                return None
+            return self._told_by_libpq(compiled, pipe.commit((compiled.sql, compiled.arguments(given))))
+        except libpq.CommitFailed as failed:
+            told = self.told(failed.cause, "COMMIT", pipe.connection)
+            raise CommitFailed(told) from failed.cause
+        except self.error as error:
+            raise self.told(error, compiled.sql if compiled else "", pipe.connection) from error
 
     def command(self, raw: Any, sql: str) -> None:
         """A statement without parameters or result. Raises DBAPIError."""
@@ -213,15 +234,17 @@ class Statements:
                 libpq.command(raw, sql)
             else:
                 raw.execute(sql)
-        except self._error as error:
+        except self.error as error:
             raise self.told(error, sql, raw) from error
 
-    def told(self, error: Exception, sql: str, raw: Any) -> BaseException:
+    def told(self, error: Exception, sql: str, raw: Any) -> DBAPIError:
         """The driver's error as SQLAlchemy's."""
         lost = self.dialect.is_disconnect(error, raw, None)  # type: ignore[arg-type]  # one of the driver's
-        return DBAPIError.instance(
-            sql, None, error, self._error, hide_parameters=True, connection_invalidated=lost, dialect=self.dialect
+        told = DBAPIError.instance(
+            sql, None, error, self.error, hide_parameters=True, connection_invalidated=lost, dialect=self.dialect
         )
+        assert isinstance(told, DBAPIError)
+        return told
 
     def _compile(self, statement: Any, names: list[str], many: bool) -> Compiled | None:
         if not isinstance(statement, ClauseElement) or statement._propagate_attrs:  # an ORM entity's
@@ -321,81 +344,176 @@ class AsyncDriverReader(DriverReader):
         return await_only(self._statements.run_async(self._line, self._raw, compiled, given))
 
 
+class CommitFailed(Exception):
+    """The commit itself failed, or its answer was lost: what the transaction did may be kept."""
+
+    def __init__(self, cause: DBAPIError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class Session(orm.Session):
-    """SQLAlchemy's, whose prebuilt statements go the short way, and whose savepoints are nothing but savepoints."""
+    """SQLAlchemy's, whose prebuilt statements go the short way, and whose savepoints are nothing but savepoints.
+
+    On PostgreSQL statements that nobody waits for travel with the next one.
+    """
 
     _raw: Any = None
+    _pipe: libpq.Pipe | None = None
+    _held: Connection | None = None
     _statements: Statements | None = None
-    _depth = 0
+    depth = 0
+    """How many savepoints there are within each other: few names are few statements to be kept by the driver."""
 
     def execute(self, statement: Any, params: Any = None, **more: Any) -> Any:
         """The statement's result. Raises DBAPIError."""
-        if more:
-            return super().execute(statement, params, **more)
         many = isinstance(params, list)
-        if many and not params:
-            return super().execute(statement, params)
+        if more or (many and not params):
+            return self._by_sqlalchemy(statement, params, more)
         raw, statements = self._driver()
         names = params[0] if many else params or {}
         compiled = statements.find(statement, names, many=many)
         if compiled is None:
-            return super().execute(statement, params)
+            return self._by_sqlalchemy(statement, params, more)
         try:
-            return statements.run(raw, compiled, params if many else names, many=many)
+            if self._pipe is None:
+                return statements.run(raw, compiled, params if many else names, many=many)
+            if not many:
+                return statements.run_piped(self._pipe, compiled, names)
+            self.settle()
+            return statements.run(raw, compiled, params, many=True)
         except DBAPIError as error:
             self._distrust(error)
+            raise
+
+    def later(self, statement: Any, params: Parameters) -> None:
+        """It is executed before the next statement whose result is wanted. Raises DBAPIError, now or then."""
+        _, statements = self._driver()
+        compiled = statements.find(statement, params) if self._pipe is not None else None
+        if compiled is None or self._pipe is None:
+            self.execute(statement, params)
+        else:
+            self._pipe.later(compiled.sql, compiled.arguments(params))
+
+    def settle(self) -> None:
+        """Whatever was to be executed later has been. Raises DBAPIError."""
+        if self._pipe is None or self._statements is None:
+            return
+        try:
+            self._pipe.settle()
+        except self._statements.error as error:
+            told = self._statements.told(error, "", self._raw)
+            self._distrust(told)
+            raise told from error
+
+    def finish(self, statement: Any = None, params: Parameters | None = None) -> Any:
+        """The last statement's result; the transaction is committed, and its connection kept for the next.
+
+        Raises DBAPIError while it is certain that nothing was committed, and CommitFailed when it is not.
+        """
+        _, statements = self._driver()
+        given = params or {}
+        compiled = None if statement is None else statements.find(statement, given)
+        if self._pipe is None or (compiled is None and statement is not None):
+            raise TypeError("Only prebuilt statements on PostgreSQL are finished.")
+        if compiled is None and self._pipe.idle:
+            return None
+        try:
+            return statements.commit_piped(self._pipe, compiled, given)
+        except DBAPIError as error:
+            self._distrust(error)
+            raise
+        except CommitFailed as failed:
+            self._distrust(failed.cause)
             raise
 
     def scalars(self, statement: Any, params: Any = None, **more: Any) -> Any:
         """The first column of its rows. Raises DBAPIError."""
         return self.execute(statement, params, **more).scalars()
 
+    def hold(self, connection: Connection) -> Any:
+        """Statements go to that connection, whose transactions are begun and ended by the caller; the driver's own one.
+
+        SQLAlchemy takes part once it has a statement to execute itself.
+        """
+        self._held = connection
+        self._statements = statements_for(connection.dialect)
+        self._raw = connection.connection.driver_connection
+        return self._raw
+
     def savepoint(self) -> Savepoint:
         """From here on everything can be undone without the rest of the transaction."""
-        self._depth += 1
-        return Savepoint(self, f"gymkhana_{self._depth}")
+        return Savepoint(self)
 
     def command(self, sql: str) -> None:
         """A statement without parameters or result, on the driver's connection. Raises DBAPIError."""
         raw, statements = self._driver()
+        self.settle()
         try:
             statements.command(raw, sql)
         except DBAPIError as error:
             self._distrust(error)
             raise
 
+    def undo(self) -> None:
+        """What was done since the last `finish` is undone; the connection is kept. Raises DBAPIError."""
+        raw, statements = self._driver()
+        if self._pipe is None:
+            raise TypeError("Only a session on PostgreSQL is undone.")
+        try:
+            self._pipe.undo()
+        except statements.error as error:
+            raise statements.told(error, "ROLLBACK", raw) from error
+
+    def forget(self) -> None:
+        """What was to be executed later is not."""
+        if self._pipe is not None:
+            self._pipe.forget()
+
     def commit(self) -> None:
-        self._raw = None
+        self.settle()
+        self._leave()
         super().commit()
 
     def rollback(self) -> None:
-        self._raw = None
+        self._leave()
+        self.depth = 0
         super().rollback()
 
     def close(self) -> None:
-        self._raw = None
+        self._leave()
+        self.depth = 0
         super().close()
+
+    def _leave(self) -> None:
+        self._raw = self._pipe = None
+
+    def _by_sqlalchemy(self, statement: Any, params: Any, more: dict[str, Any]) -> Any:
+        self.settle()
+        return super().execute(statement, params, **more)
 
     def _driver(self) -> tuple[Any, Statements]:
         if self._raw is None or self._statements is None:
             connection = self.connection()
             self._statements = statements_for(connection.dialect)
             self._raw = connection.connection.driver_connection
+            self._pipe = libpq.Pipe(self._raw) if self._statements.piped else None
         return self._raw, self._statements
 
     def _distrust(self, error: DBAPIError) -> None:
         if error.connection_invalidated:
-            self._raw = None
-            self.connection().invalidate(error)
+            self._leave()
+            (self._held or self.connection()).invalidate(error)
 
 
 class Savepoint:
     """A part of a session's transaction. As a context: undone when the block raises."""
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._name = name
-        session.command(f"SAVEPOINT {name}")
+        self._name = f"gymkhana_{session.depth}"
+        session.command(f"SAVEPOINT {self._name}")
+        session.depth += 1
 
     def __enter__(self) -> Savepoint:
         return self
@@ -409,8 +527,10 @@ class Savepoint:
     def commit(self) -> None:
         """What was done since is the transaction's. Raises DBAPIError."""
         self._session.command(f"RELEASE SAVEPOINT {self._name}")
+        self._session.depth -= 1
 
     def rollback(self) -> None:
         """What was done since is undone. Raises DBAPIError."""
+        self._session.forget()
         self._session.command(f"ROLLBACK TO SAVEPOINT {self._name}")
         self.commit()

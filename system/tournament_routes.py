@@ -50,11 +50,8 @@ async def tournaments(
 @router.post("/tournaments", response_model=None, status_code=201)
 async def create(request: Request) -> Response:
     """Organise a tournament; it starts as a draft."""
-    actor = await http.actor(request)
-    wanted = await http.body(request, NewTournament)
-    return await http.write(
-        request, tournament_service.create, wanted.name, wanted.capacity, wanted.entry_fee, actor_id=actor
-    )
+    wanted = await http.own_body(request, NewTournament)
+    return await http.write_own(request, tournament_service.create, wanted.name, wanted.capacity, wanted.entry_fee)
 
 
 @router.get("/tournaments/{tournament_id}", response_model=None)
@@ -66,15 +63,13 @@ async def tournament(request: Request, tournament_id: PathId) -> Response:
 @router.post("/tournaments/{tournament_id}/open", response_model=None)
 async def open_(request: Request, tournament_id: PathId) -> Response:
     """Let users join."""
-    actor = await http.actor(request)
-    return await http.write(request, tournament_service.open_, tournament_id, actor_id=actor)
+    return await http.write_own(request, tournament_service.open_, tournament_id)
 
 
 @router.post("/tournaments/{tournament_id}/entries", response_model=None, status_code=201)
 async def join(request: Request, tournament_id: PathId) -> Response:
     """Take a place; the fee goes from the caller's points into the pool."""
-    actor = await http.actor(request)
-    return await http.write(request, tournament_service.join, tournament_id, actor_id=actor)
+    return await http.write_own(request, tournament_service.join, tournament_id)
 
 
 @router.get("/tournaments/{tournament_id}/standings", response_model=None)
@@ -92,16 +87,14 @@ async def matches(request: Request, tournament_id: PathId) -> Response:
 @router.post("/tournaments/{tournament_id}/matches", response_model=None, status_code=201)
 async def pair(request: Request, tournament_id: PathId) -> Response:
     """Pair two entrants for a match."""
-    actor = await http.actor(request)
-    wanted = await http.body(request, Pairing)
-    return await http.write(request, match_service.pair, tournament_id, wanted.home_id, wanted.away_id, actor_id=actor)
+    wanted = await http.own_body(request, Pairing)
+    return await http.write_own(request, match_service.pair, tournament_id, wanted.home_id, wanted.away_id)
 
 
 @router.post("/tournaments/{tournament_id}/finish", response_model=None)
 async def finish(request: Request, tournament_id: PathId) -> Response:
     """End the tournament: one winner, the pool paid once."""
-    actor = await http.actor(request)
-    return await http.write(request, tournament_service.finish, tournament_id, actor_id=actor)
+    return await http.write_own(request, tournament_service.finish, tournament_id)
 
 
 @router.get("/matches/{match_id}", response_model=None)
@@ -113,13 +106,11 @@ async def match(request: Request, match_id: PathId) -> Response:
 @router.post("/matches/{match_id}/events", response_model=None, status_code=201)
 async def score(request: Request, match_id: PathId) -> Response:
     """Report a score."""
-    actor = await http.actor(request)
-    wanted = await http.body(request, Score)
-    return await http.write(request, match_service.score, match_id, wanted.side, wanted.points, actor_id=actor)
+    wanted = await http.own_body(request, Score)
+    return await http.write_own(request, match_service.score, match_id, wanted.side, wanted.points)
 
 
 @router.post("/matches/{match_id}/result", response_model=None)
 async def close(request: Request, match_id: PathId) -> Response:
     """Make the match's score final."""
-    actor = await http.actor(request)
-    return await http.write(request, match_service.close, match_id, actor_id=actor)
+    return await http.write_own(request, match_service.close, match_id)

@@ -67,9 +67,7 @@ async def log_in(request: Request) -> Response:
 @router.delete("/sessions/current", response_model=None)
 async def log_out(request: Request) -> Response:
     """Revoke the session this request came with."""
-    actor = await http.actor(request)
-    hashed = hashlib.sha256(http.token(request).encode()).hexdigest()
-    return await http.write(request, user_service.log_out, hashed, actor_id=actor)
+    return await http.write_own(request, user_service.log_out, http.token_hash(request))
 
 
 @router.get("/users/me", response_model=None)
@@ -81,9 +79,8 @@ async def me(request: Request) -> Response:
 @router.patch("/users/me", response_model=None)
 async def edit_me(request: Request) -> Response:
     """Change the caller's own profile."""
-    actor = await http.actor(request)
-    wanted = await http.body(request, Profile)
-    return await http.write(request, user_service.edit_profile, wanted.display_name, wanted.bio, actor_id=actor)
+    wanted = await http.own_body(request, Profile)
+    return await http.write_own(request, user_service.edit_profile, wanted.display_name, wanted.bio)
 
 
 @router.get("/users/me/points", response_model=None)

@@ -8,7 +8,7 @@ from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from system import operations_service, points_service
-from system.errors import Conflict, NotFound
+from system.errors import Conflict, NotFound, Unauthorised
 from system.jobs import Operation, Reply, write_job
 from system.points_models import USER, PointsAccount
 from system.statements import Reader, Session
@@ -81,7 +81,7 @@ def log_in(
     The password was checked before.
     """
     if rehashed is not None:
-        session.execute(_REHASH, {"wanted": user_id, "value": rehashed})
+        session.later(_REHASH, {"wanted": user_id, "value": rehashed})
     row = {
         "operation_id": operation.id,
         "user_id": user_id,
@@ -98,7 +98,7 @@ def log_in(
 def log_out(session: Session, operation: Operation, token_hash: str) -> Reply:
     """The session is revoked: its token opens nothing from now on."""
     session_id = session.execute(_SESSION_ID, {"hashed": token_hash}).scalar_one()
-    session.execute(_REVOKE, {"hashed": token_hash, "now_ms": operation.at_ms})
+    session.later(_REVOKE, {"hashed": token_hash, "now_ms": operation.at_ms})
     operations_service.record(session, operation, "users.logged-out", session_id)
     return Reply(200, {"session_id": session_id, "revoked": True})
 
@@ -108,9 +108,9 @@ def edit_profile(session: Session, operation: Operation, display_name: str | Non
     """What was given is changed, the rest stays. The reply is the profile as it is now."""
     wanted = operation.actor_id
     if display_name is not None:
-        session.execute(_EDIT_NAME, {"wanted": wanted, "value": display_name})
+        session.later(_EDIT_NAME, {"wanted": wanted, "value": display_name})
     if bio is not None:
-        session.execute(_EDIT_BIO, {"wanted": wanted, "value": bio})
+        session.later(_EDIT_BIO, {"wanted": wanted, "value": bio})
     operations_service.record(session, operation, "users.edited", wanted, display_name=display_name, bio=bio)
     return Reply(200, dict(session.execute(_PROFILE, {"wanted": wanted}).mappings().one()))
 
@@ -124,6 +124,14 @@ def credentials(connection: Reader, name: str) -> tuple[int, str] | None:
 def session_user(connection: Reader, token_hash: str, now_ms: int) -> int | None:
     """Whose session the token is, None when it is unknown, expired or revoked."""
     found: int | None = connection.execute(_SESSION_USER, {"hashed": token_hash, "now_ms": now_ms}).scalar_one_or_none()
+    return found
+
+
+def require_session(connection: Reader, token_hash: str, now_ms: int) -> int:
+    """Whose session the token is. Raises Unauthorised when it is unknown, expired or revoked."""
+    found = session_user(connection, token_hash, now_ms)
+    if found is None:
+        raise Unauthorised("session-unknown", "The session is unknown, expired or revoked; log in again.")
     return found
 
 

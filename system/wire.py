@@ -8,19 +8,23 @@ from typing import Any
 
 import msgspec
 
-from system.jobs import Operation
+from system.jobs import Caller, Operation
 
 _LENGTH = struct.Struct(">I")
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True):
-    """A write job to run. `deadline` is on the monotonic clock, which all processes of a host share."""
+    """A write job to run. `deadline` is on the monotonic clock, which all processes of a host share.
+
+    With a `caller` the operation does not say yet who its actor is, nor its fingerprint.
+    """
 
     number: int
     job: str
     args: tuple[Any, ...]
     operation: Operation
     deadline: float
+    caller: Caller | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

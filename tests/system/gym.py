@@ -133,14 +133,14 @@ class SqliteGym(Gym):
         writing = engine_for(url, writer=True)
         event.listen(writing, "connect", _in_haste)
         super().__init__(url, writing)
-        self._batches = Batches(writing, path, Failpoints(None), job_budget_s=30.0)
+        self.batches = Batches(writing, path, Failpoints(None), job_budget_s=30.0)
 
     def close(self) -> None:
         super().close()
-        self._batches.close()
+        self.batches.close()
 
     def run(self, asks: Sequence[Ask]) -> list[Answer]:
-        return self._batches.run(asks)
+        return self.batches.run(asks)
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with contextlib.closing(sqlite.connect(self.path)) as connection:

@@ -221,13 +221,13 @@ def test_a_file_deleted_between_commit_and_answer_leaves_the_outcome_unknown(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = batches(database)
-    commit = Session.commit
+    commit = Batches.commit
 
-    def commit_then_delete(session: Session) -> None:
-        commit(session)
+    def commit_then_delete(batches: Batches) -> None:
+        commit(batches)
         database.unlink()
 
-    monkeypatch.setattr(Session, "commit", commit_then_delete)
+    monkeypatch.setattr(Batches, "commit", commit_then_delete)
     (answer,) = writer.run([ask(0, "remember")])
     assert (answer.kind, answer.code) == ("outcome-unknown", "database-fenced")
     writer.close()

@@ -118,7 +118,7 @@ async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 5.0
 
 async def linked(lanes: Lanes) -> None:
     async def there() -> bool:
-        return lanes._writer._stream is not None
+        return not lanes.writer_away
 
     await until(there)
 
@@ -213,7 +213,7 @@ def test_the_link_comes_back_after_the_writer_did(database: Path) -> None:
                     await lanes.write(note, number, operation=operation(number))
 
                 async def gone() -> bool:
-                    return lanes._writer._stream is None
+                    return lanes.writer_away
 
                 await until(gone)
             return await lanes.read("notes", count)

@@ -27,6 +27,7 @@ from system.database import Base, Limits, engine_for
 from system.errors import Conflict
 from system.failpoints import Failpoints
 from system.jobs import JOBS, Operation, Reply, write_job
+from system.libpq import CommitFailed, Fetched, Pipe, Told
 from system.sessions import Sessions
 from system.statements import Session
 from system.wire import Answer, Ask
@@ -177,19 +178,18 @@ def test_a_commit_whose_answer_is_lost_is_resolved_by_its_operation(
 ) -> None:
     """The connection breaks behind COMMIT, or before it: the operation is there once either way, and so is its effect."""
     broken: list[int] = []
-    commit = lane.engine.dialect.do_commit
+    commit = Pipe.commit
 
-    def break_off(connection: Any) -> None:
+    def break_off(pipe: Pipe, last: Told | None = None) -> Fetched:
         if broken:
-            commit(connection)
-            return
+            return commit(pipe, last)
         broken.append(1)
         if reached:
-            commit(connection)
-        connection.driver_connection.close()
-        raise psycopg.OperationalError("the connection broke off")
+            commit(pipe, last)
+        pipe.connection.close()
+        raise CommitFailed(psycopg.OperationalError("the connection broke off"))
 
-    monkeypatch.setattr(lane.engine.dialect, "do_commit", break_off)
+    monkeypatch.setattr(Pipe, "commit", break_off)
     answer = lane.answer(counting, 1)
     assert (answer.kind, answer.replayed, len(broken)) == ("", reached, 1)
     assert lane.rows("SELECT value FROM counters WHERE id = 1") == [(1,)]

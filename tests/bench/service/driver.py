@@ -79,6 +79,10 @@ class Recorder(DriverReader):
         """The first column of its rows."""
         return self.execute(statement, parameters).scalars()
 
+    def later(self, statement: Any, parameters: Parameters) -> None:
+        """At once: here everything is a message of its own."""
+        self.execute(statement, parameters)
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Not written down: whoever has the database alone needs none."""

@@ -23,8 +23,8 @@ def settle(stand: Stand, plan: LoadPlan, sampler: Sampler) -> tuple[Criterion, .
 
     Leaves `asked.jsonl`, `survivors.jsonl` and `state.json` in the load's directory. What cannot be read is unknown.
     """
-    deadline = time.monotonic() + QUIET_WITHIN_S
-    while sampler.outbox_pending != 0 and time.monotonic() < deadline:  # what stays undelivered is counted below
+    since = time.monotonic()
+    while not sampler.delivered(since) and time.monotonic() < since + QUIET_WITHIN_S:
         time.sleep(0.1)
     aftermath.ask_again(plan.directory, stand.port)
     try:

@@ -344,8 +344,9 @@ class Rehearsal:
         time.sleep(self.order.pace.after_s)
 
     def _quiesce(self, sampler: Sampler) -> None:
+        since = time.monotonic()
         with contextlib.suppress(StandError):  # what stays undelivered is counted by the checker
-            self._until(lambda: sampler.outbox_pending == 0, QUIESCE_TIMEOUT_S, "The outbox did not empty.")
+            self._until(lambda: sampler.delivered(since), QUIESCE_TIMEOUT_S, "The outbox did not empty.")
         self.journal.emit("quiesce", "Nothing is being written any more.")
 
     def _ask_again(self) -> None:

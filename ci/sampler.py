@@ -17,6 +17,8 @@ import psutil
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 2.0
+COUNTED_WITHIN_S = 0.5
+"""The service counts what it has to deliver twice in that time."""
 
 _LINE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -41,7 +43,7 @@ class Sampler:
         self._buckets: dict[float, float] = {}
         self._cores = Cores(processes)
         self.connections: int | None = None
-        self.outbox_pending: int | None = None
+        self._outbox: tuple[float, int | None] = (0.0, None)
 
     def __enter__(self) -> Sampler:
         self._thread.start()
@@ -52,12 +54,20 @@ class Sampler:
         self._thread.join()
         os.close(self._file)
 
+    def delivered(self, since: float) -> bool:
+        """Whether nothing was left to deliver when the service was asked after `since`, on the monotonic clock.
+
+        It counts what is left a few times a second, so one that was asked sooner may not know of the newest.
+        """
+        asked, pending = self._outbox
+        return asked > since + COUNTED_WITHIN_S and pending == 0
+
     def _run(self) -> None:
         while not self._stop.is_set():
             began = time.monotonic()
             sample = self._sample(began)
             self.connections = sample["connections"]
-            self.outbox_pending = sample["outbox_pending"]
+            self._outbox = (began, sample["outbox_pending"])
             os.write(self._file, msgspec.json.encode(sample) + b"\n")
             self._stop.wait(max(0.0, began + INTERVAL_S - time.monotonic()))
 

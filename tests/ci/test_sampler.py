@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from ci.sampler import Cores, histogram_quantile, parse
+from ci.sampler import COUNTED_WITHIN_S, Cores, Sampler, histogram_quantile, parse
 
 PAGE = """# HELP gymkhana_memory_bytes Resident memory.
 # TYPE gymkhana_memory_bytes gauge
@@ -51,3 +54,29 @@ def test_a_process_that_has_ended_is_left_out() -> None:
     cores = Cores(lambda: pids)
     cores.used(10.0)
     assert set(cores.used(11.0)) == {"this"}
+
+
+@pytest.mark.parametrize("pending", [0, 3])
+def test_delivered_is_what_a_page_asked_for_since_then_says(tmp_path: Path, pending: int) -> None:
+    """A page from before the last write may say that nothing is left, and be right."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"gymkhana_outbox_pending {pending}\n".encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        begun = time.monotonic()
+        with Sampler("127.0.0.1", server.server_port, tmp_path / "samples.jsonl") as sampler:
+            asked = begun - COUNTED_WITHIN_S - 1
+            deadline = begun + 30
+            while not (tmp_path / "samples.jsonl").read_bytes() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert sampler.delivered(asked) == (pending == 0)
+            assert not sampler.delivered(time.monotonic())
+        server.shutdown()

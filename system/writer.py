@@ -2,8 +2,7 @@
 
 It listens on a Unix socket in the runtime directory. On SQLite it takes everything that has arrived, hands it to `Batches`
 as one transaction, and answers: while a batch is being committed the next one gathers, so the slower the disk,
-the larger the batch; on a quick one batches keep a pace (`gathering.py`). On PostgreSQL each job goes to the first of a few
-`Sessions` that is free.
+the larger the batch. On PostgreSQL each job goes to the first of a few `Sessions` that is free.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import selectors
 import signal
 import socket
 import sys
-import time
 from collections import deque
 from collections.abc import Hashable
 from pathlib import Path
@@ -29,7 +27,6 @@ from system import processes
 from system.batch import Batches
 from system.database import Limits, engine_for, is_sqlite, shown, sqlite_path
 from system.failpoints import Failpoints
-from system.gathering import Gathering
 from system.logs import configure_logs
 from system.schema import SchemaTrouble, check_schema
 from system.sessions import Sessions
@@ -133,32 +130,18 @@ class Writer(_Door):
         super().__init__(listener)
         self.lane = self._batches = batches
         self._batch_jobs = batch_jobs
-        self._gathering = Gathering()
 
     def serve(self) -> None:
         """Runs until `stop`. Raises nothing that a client can cause."""
         while True:
-            left = len(self._waiting)
-            self._receive(0)
-            company = bool(self._waiting)
-            if not company:
-                self._receive(LOOK_INTERVAL_S)
+            self._receive(0 if self._waiting else LOOK_INTERVAL_S)
             if self._waiting:
-                self._gather(left, company)
                 batch, self._waiting = self._waiting[: self._batch_jobs], self._waiting[self._batch_jobs :]
                 self._answer(batch, self.run(batch))
             else:
                 self._batches.look()
                 if self._stopping:
                     return
-
-    def _gather(self, left: int, company: bool) -> None:
-        """More may have arrived, when that is worth waiting for; `left` are those that the last batch had no room for."""
-        pause_s = self._gathering.pause_s(time.monotonic())
-        if pause_s and len(self._waiting) < self._batch_jobs:
-            time.sleep(pause_s)
-            self._receive(0)
-        self._gathering.began(len(self._waiting) - left, company, time.monotonic())
 
     def run(self, batch: list[tuple[_Client, Ask]]) -> list[Answer]:
         """The answers to one batch, after its commit. Numbers are made unique across clients for the while."""
@@ -181,7 +164,6 @@ class SessionWriter(_Door):
         self.lane = self._sessions = sessions
         self._under_way = 0
         self._answered: deque[tuple[_Client, Answer]] = deque()
-        self._called = False
         self._wake, self._waking = socket.socketpair()
         for end in (self._wake, self._waking):
             end.setblocking(False)
@@ -206,15 +188,12 @@ class SessionWriter(_Door):
         """In a session's thread: the answer is sent by the thread that serves."""
         assert isinstance(client, _Client)
         self._answered.append((client, answer))
-        if not self._called:
-            self._called = True
-            with contextlib.suppress(BlockingIOError):  # Full: it has been woken often enough.
-                self._wake.send(b"!")
+        with contextlib.suppress(BlockingIOError):  # Full: it has been woken often enough.
+            self._wake.send(b"!")
 
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._waking.recv(_RECEIVE_BYTES)
-        self._called = False  # Before the answers are looked at: whoever comes after that calls again.
         clients = {}
         while self._answered:
             client, answer = self._answered.popleft()

@@ -20,7 +20,6 @@ from system.batch import Batches
 from system.database import Base, engine_for
 from system.errors import Conflict, OutcomeUnknown, Unavailable
 from system.failpoints import Failpoints
-from system.gathering import Gathering
 from system.jobs import Operation, Reply, write_job
 from system.lanes import Lanes, Places
 from system.reads import SqliteReads
@@ -152,35 +151,6 @@ def test_writes_that_wait_together_share_a_commit(bench: Bench) -> None:
             return {round(task.result().database_ms, 6) for task in rest}
 
     assert len(asyncio.run(story())) == 1, "eight writes that waited together have one commit, and one time"
-
-
-@pytest.mark.parametrize("gathers", [True, False])
-def test_a_write_that_comes_while_the_writer_waits_for_more_shares_its_commit(bench: Bench, gathers: bool) -> None:
-    class Patience(Gathering):
-        """Waits once, and says so."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.asked = threading.Event()
-
-        def pause_s(self, now: float) -> float:
-            first = not self.asked.is_set()
-            self.asked.set()
-            return 0.5 if first and gathers else super().pause_s(now)
-
-    async def story() -> int:
-        async with opened(bench.database) as lanes:
-            await linked(lanes)
-            patience = bench.writer._gathering = Patience()
-            first = asyncio.create_task(lanes.write(note, 1, operation=operation(1)))
-            await asyncio.to_thread(patience.asked.wait, 5)
-            second = asyncio.create_task(lanes.write(note, 2, operation=operation(2)))
-            return len({round(written.database_ms, 6) for written in await asyncio.gather(first, second)})
-
-    if not gathers:
-        bench.hold.clear()
-        threading.Timer(0.2, bench.hold.set).start()
-    assert asyncio.run(story()) == (1 if gathers else 2)
 
 
 def test_a_jobs_refusal_comes_back_as_its_own_error(bench: Bench) -> None:

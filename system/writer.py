@@ -164,6 +164,7 @@ class SessionWriter(_Door):
         self.lane = self._sessions = sessions
         self._under_way = 0
         self._answered: deque[tuple[_Client, Answer]] = deque()
+        self._called = False
         self._wake, self._waking = socket.socketpair()
         for end in (self._wake, self._waking):
             end.setblocking(False)
@@ -188,12 +189,15 @@ class SessionWriter(_Door):
         """In a session's thread: the answer is sent by the thread that serves."""
         assert isinstance(client, _Client)
         self._answered.append((client, answer))
-        with contextlib.suppress(BlockingIOError):  # Full: it has been woken often enough.
-            self._wake.send(b"!")
+        if not self._called:
+            self._called = True
+            with contextlib.suppress(BlockingIOError):  # Full: it has been woken often enough.
+                self._wake.send(b"!")
 
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._waking.recv(_RECEIVE_BYTES)
+        self._called = False  # Before the answers are looked at: whoever comes after that calls again.
         clients = {}
         while self._answered:
             client, answer = self._answered.popleft()

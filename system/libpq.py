@@ -204,6 +204,7 @@ class Line:
         self._socket = self._pgconn.socket
         self._waiting: asyncio.Future[pq.abc.PGresult] | None = None
         self._loop.add_reader(self._socket, self._arrived)
+        self._listening = True
 
     async def run(self, sql: str, values: Sequence[Any]) -> Fetched:
         """The statement's result. Raises psycopg.Error."""
@@ -218,7 +219,13 @@ class Line:
         return _fetched(self._connection, _checked(await self._result()))
 
     def close(self) -> None:
-        """Nothing is listened for any more; whoever made the connection closes it."""
+        """Nothing is listened for any more; whoever made the connection closes it. A second time nothing is done.
+
+        libpq lets go of the socket of a lost connection, and the next connection's may have the same number.
+        """
+        if not self._listening:
+            return
+        self._listening = False
         with contextlib.suppress(ValueError, OSError):
             self._loop.remove_reader(self._socket)
 

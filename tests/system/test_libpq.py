@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 from psycopg import pq
 
 from backups.postgres.server import Server
-from system.libpq import CommitFailed, Pipe
+from system.libpq import CommitFailed, Fetched, Line, Pipe
 
 pytestmark = pytest.mark.processes
 
@@ -118,6 +119,34 @@ def test_a_lost_connection_is_no_commit_in_doubt_where_none_was_sent(
         other.execute("SELECT pg_terminate_backend(%s)", (pipe.connection.pgconn.backend_pid,))
     with pytest.raises(psycopg.OperationalError):
         pipe.run(LAST, (1, "a"))
+
+
+def test_a_line_that_was_lost_takes_nothing_from_the_one_that_has_its_socket_now(
+    postgres: Server, database: str
+) -> None:
+    """It stops listening when the connection ends, and is closed once more by whoever finds it lost."""
+    url = postgres.url(database).replace("+psycopg", "")
+
+    async def story() -> tuple[bool, Fetched]:
+        lost = await psycopg.AsyncConnection.connect(url, autocommit=True)
+        line, number = Line(lost), lost.pgconn.socket
+        with postgres.connect(database) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", (lost.pgconn.backend_pid,))
+        async with asyncio.timeout(20):
+            while lost.pgconn.status == pq.ConnStatus.OK:
+                await asyncio.sleep(0.005)
+        next_one = await psycopg.AsyncConnection.connect(url, autocommit=True)
+        listening = Line(next_one)
+        same = next_one.pgconn.socket == number
+        line.close()
+        async with asyncio.timeout(5):
+            found = await listening.run("SELECT 1 AS one", ())
+        listening.close()
+        await next_one.close()
+        await lost.close()
+        return same, found
+
+    assert asyncio.run(story()) == (True, ([(1,)], ("one",), 1))
 
 
 def test_a_statement_that_failed_when_it_was_first_sent_can_be_sent_again(

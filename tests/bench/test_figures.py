@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.figures import Row, at_least, at_most, plain, table, write
+from tests.bench.showing import show
 
 
 @pytest.mark.parametrize(("samples", "met"), [([1.0, 2.0, 9.0], True), ([1.0, 2.1, 2.1], False)])
@@ -42,3 +43,16 @@ def test_a_figure_without_a_goal_is_neither_met_nor_missed() -> None:
 def test_what_is_to_be_known_about_the_rows_is_written_with_them(tmp_path: Path) -> None:
     path = write(tmp_path, "toys", [], machine={"cores": 2})
     assert json.loads(path.read_text("utf-8")) == {"name": "toys", "machine": {"cores": 2}, "rows": []}
+
+
+@pytest.mark.parametrize(
+    ("sample", "missing", "code"), [(2.0, [], 0), (3.0, [], 1), (3.0, ["rate"], 1), (2.0, ["rate"], 3)]
+)
+def test_what_is_shown_is_kept_and_a_missed_goal_is_an_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sample: float, missing: list[str], code: int
+) -> None:
+    assert show(tmp_path, "toys", {"cores": "2"}, [at_most("time", [sample], "s", 2)], missing) == code
+    shown = capsys.readouterr().out
+    assert "cores: 2" in shown
+    assert f"{len(missing)} figures not measured" in shown
+    assert json.loads((tmp_path / "toys.json").read_text("utf-8"))["missing"] == missing

@@ -24,8 +24,8 @@ from tests.bench import machine
 from tests.bench.backups import anchors, events, ours
 from tests.bench.backups.goals import ROWS, regime
 from tests.bench.backups.writer import percentile, writing
-from tests.bench.figures import table, write
-from tests.bench.goals import Round, exit_code, judged, summary, timed, turns
+from tests.bench.goals import Round, judged, timed, turns
+from tests.bench.showing import show
 
 BENCH = Path(__file__).parents[3] / "var" / "bench"
 
@@ -182,15 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rounds = measure(terms, lambda line: print(line, flush=True))
     about["regime of the disk"] = regime(rounds)
     rows, missing = judged(ROWS, rounds)
-    path = write(terms.bench, "backups", rows, conditions=about, missing=missing)
-    print()
-    for name, value in about.items():
-        print(f"{name}: {value}")
-    print()
-    for line in table({"backups": rows}):
-        print(line)
-    print(f"\n{summary(rows, missing)}\n{path}")
-    return exit_code(rows, missing)
+    return show(terms.bench, "backups", about, rows, missing)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ from loadtests import population, scenario_file
 from loadtests.scenario import GYM_DAY
 from loadtests.virtual_user import Script
 from tests.bench import machine
-from tests.bench.figures import table, write
-from tests.bench.goals import Round, judged, summary
+from tests.bench.goals import Round, judged
 from tests.bench.service import driver, goals, pgbench
 from tests.bench.service.ground import SEED, USERS, Ground, GroundTrouble, Load, Measured, Production
+from tests.bench.showing import show
 
 BENCH = Path(__file__).parents[3] / "var" / "bench"
 SQLITE, POSTGRES = "SQLite", "PostgreSQL"
@@ -187,15 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 4
     wanted = [row for name in databases for row in goals.rows(name)]
     rows, missing = judged([*wanted, goals.PGBENCH], rounds)
-    path = write(terms.bench, "service", rows, conditions=about, missing=missing)
-    print()
-    for name, value in about.items():
-        print(f"{name}: {value}")
-    print()
-    for line in table({"service": rows}):
-        print(line)
-    print(f"\n{summary(rows, missing)}\n{path}")
-    return 0 if all(row.met for row in rows) and not missing else 1
+    return 1 if show(terms.bench, "service", about, rows, missing) else 0
 
 
 if __name__ == "__main__":

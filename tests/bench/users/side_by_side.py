@@ -29,8 +29,8 @@ from loadtests.plan import LoadPlan
 from loadtests.scenario import GYM_DAY
 from loadtests.tools import load_tool
 from tests.bench import machine
-from tests.bench.figures import table, write
-from tests.bench.goals import Round, exit_code, judged, summary, turns
+from tests.bench.goals import Round, judged, turns
+from tests.bench.showing import show
 from tests.bench.users import goals
 from tests.bench.users.nginx import NoNginx, answering
 
@@ -160,15 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = conditions(terms)
     rounds = measure(terms, lambda line: print(line, flush=True))
     rows, missing = judged(goals.rows(databases, tools), rounds)
-    path = write(terms.bench, "users", rows, conditions=about, missing=missing)
-    print()
-    for name, value in about.items():
-        print(f"{name}: {value}")
-    print()
-    for line in table({"users": rows}):
-        print(line)
-    print(f"\n{summary(rows, missing)}\n{path}")
-    return exit_code(rows, missing)
+    return show(terms.bench, "users", about, rows, missing)
 
 
 if __name__ == "__main__":

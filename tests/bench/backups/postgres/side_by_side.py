@@ -28,8 +28,8 @@ from backups.postgres.server import Server
 from ci.loopback import free_ports
 from tests.bench import machine
 from tests.bench.backups.postgres import anchors, clusters, failover, goals, ours, pgbackrest
-from tests.bench.figures import table, write
-from tests.bench.goals import Round, exit_code, judged, summary, timed, turns
+from tests.bench.goals import Round, judged, timed, turns
+from tests.bench.showing import show
 
 BENCH = Path(__file__).parents[4] / "var" / "bench"
 CHANGED = 0.01
@@ -335,15 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = conditions(terms)
     found = measure(terms, lambda line: print(line, flush=True))
     rows, missing = judged(goals.rows(pgbackrest=terms.pgbackrest, zstd=terms.zstd), found)
-    path = write(terms.bench, "backups-postgres", rows, conditions=about, missing=missing)
-    print()
-    for name, value in about.items():
-        print(f"{name}: {value}")
-    print()
-    for line in table({"postgres": rows}):
-        print(line)
-    print(f"\n{summary(rows, missing)}\n{path}")
-    return exit_code(rows, missing)
+    return show(terms.bench, "backups-postgres", about, rows, missing)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ check: $(SETUP) ## Format, lint, types, import rules, what migrations lock, sche
 
 test: $(SETUP_K6) $(if $(java),$(SETUP_JMETER)) ## Unit tests, then those that start and kill processes, then the whole story end to end
 	$(PYTEST) -n 2 --benchmark-disable -m "not processes and not e2e and not containers and not benchmark_only"
-	$(PYTEST) -n 3 --benchmark-disable -m "processes and not soak"
+	$(PYTEST) -n 3 --benchmark-disable -m processes
 	$(PYTEST) -n 2 --dist loadfile --benchmark-disable -m e2e
 
 test-containers: $(SETUP) ## Tests in containers, and of the images and compose.yaml; skipped where no Docker answers
@@ -121,7 +121,7 @@ test-containers: $(SETUP) ## Tests in containers, and of the images and compose.
 	$(PYTEST) --benchmark-disable --durations=5 -m containers tests/containers
 
 soak: $(SETUP_K6) ## Kill backups, restores, verifications and the log's agent for about an hour; 20 sound loads
-	GYM_SOAK=1 $(PYTEST) -n 2 --benchmark-disable --timeout 1200 -m processes tests/backups tests/loadtests tests/migrations tests/bench
+	GYM_SOAK=1 $(PYTEST) -n 2 --benchmark-disable --timeout 1200 -m processes tests/backups tests/loadtests
 
 bench: $(SETUP) ## Benchmarks, into var/bench/ and as a table
 	$(PYTEST) -m benchmark_only tests

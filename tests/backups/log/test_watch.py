@@ -123,7 +123,7 @@ def test_killed_while_it_begins_it_begins_again(stage: Stage, moment: str) -> No
     assert stage.replayed().read_bytes() == stage.truth()
 
 
-@pytest.mark.parametrize("seed", range(soak.rounds(1, 50)))
+@pytest.mark.parametrize("seed", range(soak.rounds(3, 50)))
 def test_killed_again_and_again_at_random_there_is_never_a_hole(stage: Stage, seed: int) -> None:
     dice = random.Random(seed)
     stage.watch(*SMALL)

@@ -27,7 +27,6 @@ def test_terms_that_make_no_sense_are_refused(words: list[str]) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_round_measures_everything_and_leaves_nothing(tmp_path: Path) -> None:
     terms = side_by_side.Terms(("SQLite",), 1, 1.0, warm_s=0.2, history_s=0.5, steps=200, bench=tmp_path)

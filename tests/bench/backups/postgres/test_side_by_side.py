@@ -135,7 +135,6 @@ def test_a_write_that_is_not_read_back_is_no_first_write(live: Server) -> None:
             clusters.checked_write(connection)
 
 
-@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_round_measures_everything_and_leaves_nothing(bench: Path, cluster: Path) -> None:
     programs, known = side_by_side.chosen(installations(), pgbackrest.knows)

@@ -49,10 +49,10 @@ def follows(shipped: Position, index: ShmHeader, checksum: Checksum | None, comm
     """
     if index.salts == shipped.salts:
         return _same_round(shipped, index, checksum)
-    if index.salts[0] != (shipped.salts[0] + 1) & 0xFFFFFFFF:
-        return Broken("The log was begun anew by somebody else: its salts are not those of the next round.")
     if shipped.change is None:
         return Broken("The log was begun anew while nobody watched it.")
+    if index.salts[0] != (shipped.salts[0] + 1) & 0xFFFFFFFF:
+        return Broken("The log was begun anew by somebody else: its salts are not those of the next round.")
     if commits is None or (index.change - shipped.change) & 0xFFFFFFFF != commits:
         return Broken("Commits were checkpointed and overwritten before they were shipped.")
     return 1

@@ -135,14 +135,20 @@ class DirectoryStore:
         disk.sync_directory(target.parent)
 
     def _walk(self, prefix: str) -> Iterator[StoredObject]:
-        for folder, folders, files in os.walk(self._root, onerror=_raise):
+        for folder, folders, files in os.walk(self._root, onerror=_unless_gone):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for file in files:
                 path = Path(folder, file)
                 name = path.relative_to(self._root).as_posix()
-                if name.startswith(prefix) and not file.startswith("."):
-                    yield StoredObject(name, path.stat().st_size)
+                if not name.startswith(prefix) or file.startswith("."):
+                    continue
+                try:
+                    size_bytes = path.stat().st_size
+                except FileNotFoundError:  # Deleted since its folder was read.
+                    continue
+                yield StoredObject(name, size_bytes)
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -93,8 +94,9 @@ class Client:
         while not self._ended.is_set():
             try:
                 with self.connect() as connection:
-                    while not self._ended.is_set():
-                        connection.execute("UPDATE toys SET value = value + 1, id = id WHERE id <= 10")
+                    # A row after another, and all of them: who locks some and skips the one that is in use meets it soon.
+                    for row in itertools.takewhile(lambda _: not self._ended.is_set(), itertools.cycle(range(1, 21))):
+                        connection.execute("UPDATE toys SET value = value + 1, id = id WHERE id = %s", (row,))
                         connection.execute("SELECT pg_sleep(0.01)")
                         self.done += 1
             except psycopg.Error as error:

@@ -48,6 +48,7 @@ BROKEN: list[tuple[Position, ShmHeader, Checksum | None, int | None, str]] = [
     (SHIPPED, index(EIGHT, 6, change=402), None, 3, "before they were shipped"),
     (SHIPPED, index(EIGHT, 6, change=403), None, None, "before they were shipped"),
     (Position(SEVEN, 90, SUM), index(EIGHT, 6, change=403), None, 3, "nobody watched"),
+    (Position(SEVEN, 90, SUM), index(NINE, 6, change=403), None, 3, "nobody watched"),
     (SHIPPED, index(NINE, 6, change=403), None, 3, "somebody else"),
     (SHIPPED, index(OTHER, 6, change=403), None, 3, "somebody else"),
     (SHIPPED, index((0, 0), 0, change=0), None, 0, "somebody else"),

@@ -9,6 +9,7 @@ import msgspec
 from system import operations_service as operations
 from system.failpoints import FAIL_IN_TRANSACTION, KILL_CONNECTIONS, Failpoints, Injected
 from system.jobs import JOBS, NOTHING_HAPPENED, Reply
+from system.reporting.fingerprints import cause_of
 from system.statements import Session
 from system.wire import Answer, Ask
 
@@ -57,9 +58,10 @@ def replay(ask: Ask, known: operations.Stored) -> Answer:
     )
 
 
-def unavailable(ask: Ask, code: str, message: str) -> Answer:
-    """It is certain that nothing of the job was kept."""
-    return Answer(ask.number, "unavailable", code, message)
+def unavailable(ask: Ask, code: str, message: str, broken_by: BaseException | None = None) -> Answer:
+    """It is certain that nothing of the job was kept. What it was broken by is told for the records."""
+    cause = None if broken_by is None else cause_of(broken_by)
+    return Answer(ask.number, "unavailable", code, message, cause=cause)
 
 
 def unknown(number: int, code: str, message: str) -> Answer:

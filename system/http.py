@@ -44,7 +44,9 @@ async def body(request: Request, shape: type[T]) -> T:
 async def actor(request: Request) -> int:
     """The id of the user whose session token the request carries. Raises Unauthorised."""
     hashed = _hashed(request)
-    return _known(await lanes(request).read("sessions", user_service.session_user, hashed, now_ms()))
+    user = _known(await lanes(request).read("sessions", user_service.session_user, hashed, now_ms()))
+    request.scope["state"]["user_id"] = user
+    return user
 
 
 def token(request: Request) -> str:
@@ -63,6 +65,10 @@ async def write(
     `extra` is merged into the body of a first answer and never stored: a replay shows its keys as null.
     """
     operation = await _operation(request, actor_id)
+    state = request.scope["state"]
+    state["operation_id"] = operation.id
+    if actor_id is not None:
+        state["user_id"] = actor_id
     written = await lanes(request).write(job, *args, operation=operation)
     content = written.body if extra is None else _merge(written, extra)
     headers = {
@@ -97,10 +103,14 @@ async def read_own(
 async def _read(request: Request, domain: str, function: Callable[[Reader, int], Any]) -> Response:
     hashed = _hashed(request)
     began = time.perf_counter()
-    # One visit to the database and not two: whose session it is, and what they want to know.
-    result = await lanes(request).read(
-        domain, lambda connection: function(connection, _known(user_service.session_user(connection, hashed, now_ms())))
-    )
+
+    def visit(connection: Reader) -> Any:
+        """One visit to the database and not two: whose session it is, and what they want to know."""
+        user = _known(user_service.session_user(connection, hashed, now_ms()))
+        request.scope["state"]["user_id"] = user
+        return function(connection, user)
+
+    result = await lanes(request).read(domain, visit)
     timing = f"db;dur={(time.perf_counter() - began) * 1000:.2f}"
     return Response(msgspec.json.encode(result), 200, {"Server-Timing": timing}, JSON)
 

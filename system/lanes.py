@@ -23,10 +23,11 @@ from sqlalchemy import Connection
 from system import metrics, processes
 from system.admission import Door, Lane
 from system.errors import READ_ONLY, OutcomeUnknown, ServiceError, Unavailable
-from system.jobs import Job, Operation
+from system.jobs import RECORDS, Job, Operation
 from system.metrics import LANE_SHED, SHIP_SECONDS
 from system.modes import Modes
 from system.reads import ReadFailed, Reads, ReadTooLong
+from system.reporting.fingerprints import cause_of
 from system.slowness import Slowness
 from system.statements import Reader
 from system.wire import Answer, Ask, Frames, answer, pack, socket_path
@@ -229,7 +230,7 @@ class Lanes:
             places.shed(domain, "queue-too-long", "The request has waited too long for its turn.")
 
     def _waited(self, lane: Lane, domain: str, waited_s: float, took_s: float) -> None:
-        if domain != HEALTH:
+        if domain not in (HEALTH, RECORDS):  # A record waits for a locked table, and no request behind it.
             self._door.waited(lane, waited_s, took_s)
             metrics.queue_seconds(lane).observe(max(0.0, waited_s))
 
@@ -239,7 +240,9 @@ class Lanes:
         if error.fatal:
             self.fence(error.fatal)
         log.warning("read failed", error=str(error))
-        return Unavailable("read-failed", "The database could not be read.")
+        refused = Unavailable("read-failed", "The database could not be read.")
+        refused.cause = cause_of(error.__cause__ or error)
+        return refused
 
     def _check(self) -> None:
         if self.fenced:
@@ -323,4 +326,6 @@ class WriterLink:
 
 def _error(got: Answer) -> ServiceError:
     family = {kind.kind: kind for kind in ServiceError.__subclasses__()}
-    return family.get(got.kind, ServiceError)(got.code, got.message)
+    error = family.get(got.kind, ServiceError)(got.code, got.message)
+    error.cause = got.cause
+    return error

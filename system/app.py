@@ -33,6 +33,9 @@ from system.passwords import HashingPool
 from system.problems import problem_bytes
 from system.rates import Rates
 from system.reads import LONG_READ_MS, LONG_READS, PostgresReads, Reads, SqliteReads
+from system.reporting import events, history, report_routes
+from system.reporting.recorder import LAST_FLUSH_S, Recorder
+from system.reporting.retention import Retention, prune
 from system.settings import Settings
 from system.slowness import Slowness
 
@@ -61,6 +64,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     door = Door(config.request_places)
     modes = Modes(config.runtime_directory())
     rates = Rates(config.rate_requests, config.rate_window_s, config.rate_clients) if config.rate_requests else None
+    recorder = Recorder(worker=config.worker)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,12 +80,17 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
             slowness=Slowness(Failpoints(config.failpoints)) if config.failpoints else None,
         )
         app.state.lanes = lanes
-        app.state.health = health.Health(lanes, config.database_url)
+        app.state.health = health.Health(lanes, config.database_url, recorder.losses)
         app.state.passwords = HashingPool(config.hash_threads, config.hash_places)
         await lanes.open()
         beside = [asyncio.create_task(app.state.health.watch())]
         if config.worker == 1:
-            beside.append(asyncio.create_task(periodic.run(lanes)))
+            beside.append(asyncio.create_task(periodic.run(lanes, recorder.losses)))
+            beside.append(asyncio.create_task(prune(lanes, Retention(config.activity_days, config.activity_rows))))
+            beside.append(asyncio.create_task(events.count(lanes, recorder.losses)))
+        recording = asyncio.create_task(recorder.run(lanes))
+        if config.records:
+            beside.append(asyncio.create_task(history.keep(app.state.health, recorder)))
         if config.workers > 1:
             beside.append(asyncio.create_task(_leave_pages(config)))
         try:
@@ -90,6 +99,10 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            recorder.stop()
+            await asyncio.wait((recording,), timeout=LAST_FLUSH_S)
+            recording.cancel()
+            await asyncio.gather(recording, return_exceptions=True)
             app.state.passwords.close()
             await lanes.close()
 
@@ -103,7 +116,9 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
     app.state.settings = config
-    places = (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health)
+    places = (
+        user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, report_routes, health,
+    )  # fmt: skip
     routers = [routes.router for routes in places]
     for router in routers:
         app.include_router(router)
@@ -113,7 +128,9 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     app.add_exception_handler(Exception, _problem)  # answered here, raised on to the edge, which logs it
     _bad_parameters(app)
     app.state.dispatch = Dispatch(routers, app)
-    return app, Edge(app.state.dispatch, config.body_limit_bytes, door, modes, rates)
+    return app, Edge(
+        app.state.dispatch, config.body_limit_bytes, door, modes, rates, recorder if config.records else None
+    )
 
 
 async def _leave_pages(config: Settings) -> None:
@@ -130,6 +147,7 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
+    request.scope["state"]["error"] = error
     status, headers, body = problem_bytes(error, request.scope["state"]["request_id"])
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 

@@ -17,11 +17,12 @@ import structlog
 
 from system import metrics
 from system.admission import Door, Lane
-from system.errors import RateLimited, TooLarge, Unavailable
+from system.errors import RateLimited, ServiceError, TooLarge, Unavailable
 from system.metrics import LANE_SHED
 from system.modes import Modes
 from system.problems import problem_bytes
 from system.rates import Rates, by_address, client_of
+from system.reporting.recorder import Recorder
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,7 +31,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ALWAYS = ("/health/", "/metrics")
 """Paths answered however full the service is: whoever asks how it is must be told."""
-DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notifications", "operations")
+DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notifications", "operations", "admin")
 """What a path can begin with; everything else is one domain together, or a client could make new ones at will."""
 READS = ("GET", "HEAD", "OPTIONS")
 
@@ -40,16 +41,23 @@ log = structlog.get_logger()
 class Edge:
     """Wraps an ASGI application. `drain()` refuses what comes after it and waits for what came before.
 
-    Without `rates` every client may ask as often as it likes.
+    Without `rates` every client may ask as often as it likes; without `recorder` no request leaves a record.
     """
 
     def __init__(
-        self, app: App, body_limit_bytes: int, door: Door, modes: Modes | None = None, rates: Rates | None = None
+        self,
+        app: App,
+        body_limit_bytes: int,
+        door: Door,
+        modes: Modes | None = None,
+        rates: Rates | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._app = app
         self._door = door
         self._modes = modes
         self._rates = rates
+        self._recorder = recorder
         self._body_limit_bytes = body_limit_bytes
         self._draining = False
         self._under_way = 0
@@ -82,7 +90,8 @@ class Edge:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         status = 0
         more = [(b"request-id", request_id.encode())]
 
@@ -93,10 +102,10 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), *more]
             await send(message)
 
-        at_the_edge = False
+        at_the_edge: ServiceError | None = None
         try:
             if self._draining:
-                late = Unavailable("draining", "The service is shutting down.")
+                at_the_edge = late = Unavailable("draining", "The service is shutting down.")
                 await _send_problem(sending, *problem_bytes(late, request_id), closing=True)
             elif (size := _content_length(scope)) is not None and size > self._body_limit_bytes:
                 await _send_problem(
@@ -109,7 +118,7 @@ class Edge:
                 try:
                     await self._come_in(scope, lane, domain, more)
                 except (Unavailable, RateLimited) as error:
-                    at_the_edge = True
+                    at_the_edge = error
                     await _send_problem(sending, *problem_bytes(error, request_id))
                     return
                 try:
@@ -122,17 +131,31 @@ class Edge:
             if status == 0:
                 await _send_problem(sending, *problem_bytes(error, request_id), closing=True)
         except Exception as error:  # the request's outermost line: it answers 500, the process lives on
+            state["error"] = error
             log.error("request failed", request_id=request_id, path=scope["path"], error=repr(error), exc_info=error)
             if status == 0:
                 await _send_problem(sending, *problem_bytes(error, request_id))
         finally:
             route = _route(scope)
+            took_s = time.perf_counter() - began
             metrics.requests(scope["method"], route, status).inc()
-            metrics.request_seconds(route).observe(time.perf_counter() - began)
-            if status >= 500 and not at_the_edge:  # Those are counted: a line for each would cost more than refusing.
+            metrics.request_seconds(route).observe(took_s)
+            if self._recorder is not None and not scope["path"].startswith(ALWAYS):
+                self._record(self._recorder, scope, status, took_s, at_the_edge)
+            # Those at the edge are counted: a line for each would cost more than refusing.
+            if status >= 500 and at_the_edge is None:
                 log.warning(
                     "request refused", request_id=request_id, method=scope["method"], route=route, status=status
                 )
+
+    def _record(
+        self, recorder: Recorder, scope: Scope, status: int, took_s: float, at_the_edge: ServiceError | None
+    ) -> None:
+        state = scope["state"]
+        if at_the_edge is None:
+            recorder.request(kind_of(scope), status, took_s, state["request_id"], state, state.get("error"))
+        else:
+            recorder.refused(where(scope["method"], scope["path"])[1], status, took_s, state["request_id"], at_the_edge)
 
     async def _come_in(self, scope: Scope, lane: Lane, domain: str, more: list[tuple[bytes, bytes]]) -> None:
         """Inside the door; raises Unavailable or RateLimited. What the client should know of its rate is in `more`."""
@@ -165,6 +188,22 @@ def where(method: str, path: str) -> tuple[Lane, str]:
     """Which lane a request is for, and which domain."""
     first = path[1:].partition("/")[0]
     return "read" if method in READS else "write", first if first in DOMAINS else "other"
+
+
+def kind_of(scope: Scope) -> str:
+    """The request's kind for the records: its route's domain and name, as `challenges.settle`; never of the path."""
+    route = scope.get("route")
+    if route is None:
+        return "unmatched"
+    kind = _kinds.get(id(route))
+    if kind is None:
+        tags = getattr(route, "tags", None) or ["unmatched"]
+        kind = _kinds[id(route)] = f"{tags[0]}.{route.name}"[:60]
+    return kind
+
+
+_kinds: dict[int, str] = {}
+"""Kept: routes are as old as the process."""
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -4,5 +4,7 @@ import system.challenge_service
 import system.health_jobs
 import system.match_service
 import system.notification_service
+import system.reporting.record_jobs
+import system.reporting.retention
 import system.tournament_service
 import system.user_service  # noqa: F401

@@ -71,6 +71,9 @@ class Job:
         return self.function(session, operation, *args)
 
 
+RECORDS = "records"
+"""The domain of the service's own records: nobody waits for its jobs."""
+
 NOTHING_HAPPENED = Reply(204, None)
 """For the service's own jobs (a heartbeat, a worker that found no work): committed, but no operation is recorded."""
 

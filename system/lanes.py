@@ -24,10 +24,11 @@ from sqlalchemy import Connection
 from system import metrics, processes
 from system.admission import Door, Lane
 from system.errors import READ_ONLY, OutcomeUnknown, ServiceError, Unavailable
-from system.jobs import Caller, Job, Operation
+from system.jobs import RECORDS, Caller, Job, Operation
 from system.metrics import LANE_SHED, SHIP_SECONDS
 from system.modes import Modes
 from system.reads import ReadFailed, Reads, ReadTooLong
+from system.reporting.fingerprints import cause_of
 from system.slowness import Slowness
 from system.statements import Reader
 from system.wire import Answer, Ask, Frames, answer, pack, socket_path
@@ -81,7 +82,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An applied write: the stored answer, its place in the order of commits, and whether it had been applied before."""
+    """An applied write: the stored answer, its place in the order of commits, whose it is, and if it was applied before."""
 
     status: int
     body: bytes
@@ -89,6 +90,7 @@ class Written:
     sequence: int
     replayed: bool
     database_ms: float
+    actor_id: int | None
 
 
 class Lanes:
@@ -169,7 +171,7 @@ class Lanes:
         metrics.database_seconds("write", domain).observe(got.database_ms / 1000)
         if got.shipped_ms:
             SHIP_SECONDS.observe(got.shipped_ms / 1000)
-        return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms)
+        return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms, got.actor_id)
 
     async def read(
         self, domain: str, function: Callable[Concatenate[Reader, P], R], *args: P.args, **kw: P.kwargs
@@ -230,7 +232,7 @@ class Lanes:
             places.shed(domain, "queue-too-long", "The request has waited too long for its turn.")
 
     def _waited(self, lane: Lane, domain: str, waited_s: float, took_s: float) -> None:
-        if domain != HEALTH:
+        if domain not in (HEALTH, RECORDS):  # A record waits for a locked table, and no request behind it.
             self._door.waited(lane, waited_s, took_s)
             metrics.queue_seconds(lane).observe(max(0.0, waited_s))
 
@@ -240,7 +242,9 @@ class Lanes:
         if error.fatal:
             self.fence(error.fatal)
         log.warning("read failed", error=str(error))
-        return Unavailable("read-failed", "The database could not be read.")
+        refused = Unavailable("read-failed", "The database could not be read.")
+        refused.cause = cause_of(error.__cause__ or error)
+        return refused
 
     def _check(self) -> None:
         if self.fenced:
@@ -337,4 +341,6 @@ def _fall_silent(future: asyncio.Future[Answer]) -> None:
 
 def _error(got: Answer) -> ServiceError:
     family = {kind.kind: kind for kind in ServiceError.__subclasses__()}
-    return family.get(got.kind, ServiceError)(got.code, got.message)
+    error = family.get(got.kind, ServiceError)(got.code, got.message)
+    error.cause = got.cause
+    return error

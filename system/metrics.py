@@ -63,6 +63,10 @@ WRITE_RETRIES = Counter(
     "gymkhana_write_retries", "Jobs run again, as the server rolled them back or was lost.", ("reason",),
     registry=REGISTRY,
 )  # fmt: skip
+RECORDS_DROPPED = Counter(
+    "gymkhana_records_dropped", "Records of the service's own that could not be kept.", ("record", "reason"),
+    registry=REGISTRY,
+)  # fmt: skip
 READY = Gauge("gymkhana_ready", "1 while the service takes work.", registry=REGISTRY)
 OUTBOX_PENDING = Gauge(
     "gymkhana_outbox_pending", "Notifications written and not yet delivered.", registry=REGISTRY,

@@ -10,5 +10,6 @@ from system import (  # noqa: F401
     user_models,
 )
 from system.database import Base
+from system.reporting import record_models  # noqa: F401
 
 metadata = Base.metadata

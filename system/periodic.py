@@ -16,6 +16,8 @@ from system.http import now_ms
 from system.jobs import Operation
 from system.lanes import Lanes
 from system.metrics import OUTBOX_PENDING
+from system.reporting.losses import Losses
+from system.reporting.shelves import DELIVERIES
 
 DELIVERY_INTERVAL_S = 0.25
 DELIVERY_LIMIT = 200
@@ -25,14 +27,14 @@ EXPIRY_LIMIT = 100
 log = structlog.get_logger()
 
 
-async def run(lanes: Lanes) -> None:
+async def run(lanes: Lanes, losses: Losses) -> None:
     """Runs until cancelled. A refused turn is left to the next one: everything due stays due."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(_deliver(lanes))
+        group.create_task(_deliver(lanes, losses))
         group.create_task(_expire(lanes))
 
 
-async def _deliver(lanes: Lanes) -> None:
+async def _deliver(lanes: Lanes, losses: Losses) -> None:
     while True:
         try:
             pending = await lanes.read("notifications", notification_service.pending_count)
@@ -40,9 +42,11 @@ async def _deliver(lanes: Lanes) -> None:
             if pending:
                 lanes.modes.check("notifications", writes=True)
                 now = now_ms()
-                await lanes.write(
+                written = await lanes.write(
                     notification_service.deliver_due, DELIVERY_LIMIT, now, operation=_operation("deliver", now)
                 )
+                if unlogged := notification_service.unlogged(written.body):
+                    losses.count(DELIVERIES, "not-written", unlogged)
         except ServiceError as error:
             log.info("delivery put off", reason=error.message)
         await asyncio.sleep(DELIVERY_INTERVAL_S)

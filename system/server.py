@@ -19,6 +19,7 @@ from system.app import make_app
 from system.edge import Edge
 from system.logs import configure_logs
 from system.schema import SchemaTrouble, check_schema
+from system.scrub import keep_secret
 from system.settings import Settings, settings
 
 DRAIN_TIMEOUT_S = 10.0
@@ -131,6 +132,7 @@ def main() -> int:
     processes.end_with_parent()
     config = settings()
     configure_logs(config.log_level, process="http")
+    keep_secret(config.secrets())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         check_schema(config.database_url)

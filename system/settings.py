@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_DATABASE_URL = "sqlite:///var/gym.db"
@@ -15,7 +15,7 @@ DEFAULT_DATABASE_URL = "sqlite:///var/gym.db"
 class Settings(BaseSettings):
     """The service's configuration. Names in capitals are the environment variables; nothing else configures it."""
 
-    model_config = SettingsConfigDict(env_prefix="GYM_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="GYM_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: str = Field(default=DEFAULT_DATABASE_URL, validation_alias="DATABASE_URL")
     env: Literal["dev", "prod"] = "dev"
@@ -63,6 +63,14 @@ class Settings(BaseSettings):
     session_hours: int = Field(default=24 * 14, ge=1)
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
 
+    records: bool = True
+    """Whether requests, errors and health are recorded; deliveries always are."""
+    activity_days: int = Field(default=14, ge=1)
+    activity_rows: int = Field(default=10_000_000, ge=1_000)
+    """How long, and how many, requests are kept on record; whichever comes first."""
+    admin_token: SecretStr | None = Field(default=None, min_length=16)
+    """Who carries it may read the records at `/admin/api/`. Unset, there is no such place."""
+
     ship: Path | None = None
     """The socket of the process that ships the database's log and checkpoints it; the writer checkpoints when unset."""
     ship_mode: Literal["async", "sync"] = "async"
@@ -76,6 +84,14 @@ class Settings(BaseSettings):
         if not url.startswith(("sqlite:", "postgresql:", "postgresql+")):
             raise ValueError("DATABASE_URL must begin with sqlite: or postgresql:")
         return url
+
+    def secrets(self) -> tuple[str, ...]:
+        """What of this configuration nobody may read in a log or a record, word for word."""
+        from sqlalchemy import make_url
+
+        password = make_url(self.database_url).password
+        token = self.admin_token.get_secret_value() if self.admin_token else ""
+        return tuple(word for word in (password, token) if word)
 
     def runtime_directory(self) -> Path:
         """Where the processes meet. Not created here."""

@@ -30,6 +30,7 @@ from system.database import Base, SessionLocal, engine_for
 from system.errors import ServiceError
 from system.failpoints import Failpoints
 from system.jobs import Operation
+from system.notification_models import DeliveryAttempt
 from system.operations_service import Survivor
 from system.sessions import Sessions
 from system.statements import Session
@@ -258,3 +259,12 @@ def busy_day(gym: Gym) -> None:
     gym.apply(notification_service.deliver_due, 1_000, gym.now_ms)
     gym.apply(notification_service.mark_read, 1, actor=bob)
     gym.apply(notification_service.mark_all_read, actor=ann)
+    _deliver_as_before(gym)
+
+
+def _deliver_as_before(gym: Gym) -> None:
+    """One attempt where the version before `delivery_records` logged it."""
+    engine = engine_for(gym.url, writer=True, pooled=False)
+    with SessionLocal(bind=engine) as session:
+        session.add(DeliveryAttempt(outbox_id=1, attempt=1, outcome="delivered", error="", at_ms=gym.now_ms))
+        session.commit()

@@ -21,6 +21,8 @@ from system import (
     tournament_routes,
     user_routes,
 )
+from system.admin import room
+from system.admin.desk import open_desk
 from system.admission import Door
 from system.database import Limits, async_engine_for, engine_for, is_sqlite, sqlite_path
 from system.dispatch import Dispatch
@@ -55,6 +57,8 @@ def open_reads(config: Settings) -> Reads:
 def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     """The application for this configuration, and the edge to serve it through.
 
+    Raises Unguarded when a route of the admin part has no rule.
+
     Its lifespan opens the lanes and starts the watch and the periodic jobs; the database must be at the code's schema.
     """
 
@@ -78,6 +82,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         app.state.lanes = lanes
         app.state.health = health.Health(lanes, config.database_url)
         app.state.passwords = HashingPool(config.hash_threads, config.hash_places)
+        app.state.admin = open_desk(config, app.state.passwords, room.rules())
         await lanes.open()
         beside = [asyncio.create_task(app.state.health.watch())]
         if config.worker == 1:
@@ -104,7 +109,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     )
     app.state.settings = config
     places = (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health)
-    routers = [routes.router for routes in places]
+    routers = [*(routes.router for routes in places), *room.routers()]
     for router in routers:
         app.include_router(router)
     app.add_api_route("/metrics", _metrics, include_in_schema=False, response_model=None)
@@ -112,6 +117,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _problem)  # answered here, raised on to the edge, which logs it
     _bad_parameters(app)
+    room.require_rules(room.every_route(app), room.rules())
     app.state.dispatch = Dispatch(routers, app)
     return app, Edge(app.state.dispatch, config.body_limit_bytes, door, modes, rates)
 

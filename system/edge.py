@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from system import metrics
+from system.admin.headers import dressed
 from system.admission import Door, Lane
 from system.errors import RateLimited, TooLarge, Unavailable
 from system.metrics import LANE_SHED
@@ -30,7 +31,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ALWAYS = ("/health/", "/metrics")
 """Paths answered however full the service is: whoever asks how it is must be told."""
-DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notifications", "operations")
+DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notifications", "operations", "admin")
 """What a path can begin with; everything else is one domain together, or a client could make new ones at will."""
 READS = ("GET", "HEAD", "OPTIONS")
 
@@ -90,7 +91,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *more]
+                message["headers"] = dressed(scope["path"], (*message.get("headers", ()), *more))
             await send(message)
 
         at_the_edge = False

@@ -63,6 +63,7 @@ WRITE_RETRIES = Counter(
     "gymkhana_write_retries", "Jobs run again, as the server rolled them back or was lost.", ("reason",),
     registry=REGISTRY,
 )  # fmt: skip
+ADMIN_LOG_INS = Counter("gymkhana_admin_log_ins", "Log-ins to the admin part.", ("outcome",), registry=REGISTRY)
 READY = Gauge("gymkhana_ready", "1 while the service takes work.", registry=REGISTRY)
 OUTBOX_PENDING = Gauge(
     "gymkhana_outbox_pending", "Notifications written and not yet delivered.", registry=REGISTRY,

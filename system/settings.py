@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     hash_places: int = Field(default=64, ge=1)
     """Log-ins and sign-ups waiting for a hashing thread; one more is refused at once."""
     session_hours: int = Field(default=24 * 14, ge=1)
+    admin_session_hours: int = Field(default=12, ge=1, le=24 * 7)
+    """How long a log-in of the admin part lasts at most."""
+    admin_idle_minutes: int = Field(default=30, ge=2)
+    """How long it lasts while nobody uses it."""
+    trusted_proxies: str = ""
+    """Addresses and networks, with commas, whose X-Forwarded-For and X-Forwarded-Proto are believed; none unless named."""
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
 
     ship: Path | None = None
@@ -76,6 +82,14 @@ class Settings(BaseSettings):
         if not url.startswith(("sqlite:", "postgresql:", "postgresql+")):
             raise ValueError("DATABASE_URL must begin with sqlite: or postgresql:")
         return url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        from system.admin.origin import trusted_networks
+
+        trusted_networks(text)
+        return text
 
     def runtime_directory(self) -> Path:
         """Where the processes meet. Not created here."""

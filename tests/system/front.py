@@ -23,8 +23,8 @@ PASSWORD = "correct horse battery"
 class Front:
     """Serves while the block runs. Calls are made from the test's thread, one after the other."""
 
-    def __init__(self, directory: Path, url: str) -> None:
-        self.config = Settings(DATABASE_URL=url, runtime=directory)  # type: ignore[call-arg]
+    def __init__(self, directory: Path, url: str, **more: Any) -> None:
+        self.config = Settings(DATABASE_URL=url, runtime=directory, **more)
         engine = engine_for(url, writer=True)
         Base.metadata.create_all(engine)
         engine.dispose()
@@ -74,6 +74,17 @@ class Front:
         content: dict[str, Any] = {"content": raw} if raw is not None else {"json": body} if body is not None else {}
         response: httpx2.Response = self._run(self._client.request(method, path, headers=headers, **content))
         return response
+
+    def ask(self, *requests: dict[str, Any]) -> list[httpx2.Response]:
+        """The responses to requests that are made at once, as they are given, with no cookie but their own."""
+
+        async def at_once() -> list[httpx2.Response]:
+            found = await asyncio.gather(*(self._client.request(**one) for one in requests))
+            self._client.cookies.clear()
+            return list(found)
+
+        responses: list[httpx2.Response] = self._run(at_once())
+        return responses
 
     def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         """Returns once the condition holds; fails the test when it does not in time."""

@@ -1,0 +1,134 @@
+"""A thousand wrong log-ins lock nobody out and cost next to nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from system.admin.throttle import ACCOUNT_MOST_S, ADDRESS_MOST_S, FORGOTTEN_S, FREE, Throttle, charged, delay_s
+from system.errors import RateLimited
+from tests.system.admin.visitors import PASSWORD, Browser, account, change, rows
+from tests.system.front import Front
+
+HOME = "198.51.100.200"
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_wrong_log_in_waits_twice_as_long_as_the_one_before() -> None:
+    waits = [delay_s(wrong, 900.0) for wrong in range(FREE, FREE + 12)]
+    assert waits == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900]
+    assert delay_s(10_000, 900.0) == 900.0
+
+
+def test_a_stranger_is_slowed_by_address_and_by_account() -> None:
+    clock = Clock()
+    throttle = Throttle(clock)
+    for _ in range(FREE + 1):
+        throttle.enter(charged("ann", "192.0.2.1", familiar=False))
+    for name, network in (("ann", "192.0.2.1"), ("ann", "192.0.2.2"), ("bob", "192.0.2.1")):
+        with pytest.raises(RateLimited) as refused:
+            throttle.enter(charged(name, network, familiar=False))
+        assert refused.value.retry_after_s == 1
+    throttle.enter(charged("bob", "192.0.2.2", familiar=False))
+    clock.now += 1.01
+    throttle.enter(charged("ann", "192.0.2.1", familiar=False))
+
+
+def test_strangers_never_slow_an_account_where_it_has_logged_in_before() -> None:
+    throttle = Throttle(Clock())
+    for number in range(1_000):
+        try:
+            throttle.enter(charged("ann", f"192.0.2.{number % 50}", familiar=False))
+        except RateLimited:
+            continue
+    throttle.enter(charged("ann", "192.0.2.1", familiar=True))
+
+
+def test_an_account_at_home_is_slowed_by_its_own_wrong_log_ins_and_no_longer_than_a_minute() -> None:
+    clock = Clock()
+    throttle = Throttle(clock)
+    for _ in range(50):
+        throttle.enter(charged("ann", "192.0.2.1", familiar=True))
+        clock.now += ACCOUNT_MOST_S
+    throttle.enter(charged("ann", "192.0.2.1", familiar=True))
+    with pytest.raises(RateLimited):
+        throttle.enter(charged("ann", "192.0.2.1", familiar=True))
+    assert ACCOUNT_MOST_S < ADDRESS_MOST_S
+
+
+def test_a_right_log_in_is_forgiven_and_an_old_wrong_one_forgotten() -> None:
+    clock = Clock()
+    throttle = Throttle(clock)
+    payers = charged("ann", "192.0.2.1", familiar=False)
+    for _ in range(100):
+        throttle.enter(payers)
+        throttle.forgive(payers)
+    for _ in range(FREE + 3):
+        throttle.enter(payers)
+        clock.now += 5
+    clock.now += FORGOTTEN_S
+    for _ in range(FREE):
+        throttle.enter(payers)
+
+
+def test_made_up_names_fill_no_memory() -> None:
+    throttle = Throttle(Clock(), kept=100)
+    for number in range(1_000):
+        throttle.enter(charged(f"name{number}", f"192.0.2.{number}", familiar=False))
+    assert len(throttle) == 100
+
+
+def test_a_thousand_wrong_log_ins_leave_the_owner_in_and_the_service_serving(house: Front) -> None:
+    owner = account(house, "admin")
+    assert Browser(house, HOME).log_in(owner).status_code == 303
+    user = house.regular()
+    wrong = [
+        Browser(house, f"203.0.113.{number % 50}").request(
+            "POST", "/admin/log-in", {"name": owner if number % 2 else f"guess{number}", "password": f"wrong {number}"}
+        )
+        for number in range(1_000)
+    ]
+    ordinary = {"method": "GET", "url": "/users/me", "headers": {"Authorization": f"Bearer {user}"}}
+    signing_up = {
+        "method": "POST", "url": "/users", "headers": {"Operation-Id": f"owner.{owner}"},
+        "json": {"name": f"user-of-{owner}", "password": PASSWORD},
+    }  # fmt: skip
+    seconds = rows(house, "SELECT count(*) FROM admin_sessions")[0][0]
+    entering = Browser(house, HOME).request("POST", "/admin/log-in", {"name": owner, "password": PASSWORD})
+    answers = house.ask(*wrong[:900], entering, ordinary, signing_up, *wrong[900:])
+    statuses = [answer.status_code for answer in answers]
+    attackers = statuses[:900] + statuses[903:]
+    assert statuses[900] == 303, "the owner logs in at home while all of it goes on"
+    assert (statuses[901], statuses[902]) == (200, 201)
+    assert set(attackers) <= {401, 429, 503}
+    assert attackers.count(401) <= 20, "each of these cost a hash"
+    assert rows(house, "SELECT count(*) FROM admin_sessions")[0][0] == seconds + 1
+    assert house.call("GET", "/health/ready").status_code == 200
+    assert Browser(house, HOME).log_in(owner).status_code == 303
+
+
+def test_an_owner_at_a_new_address_waits_a_minute_at_most_and_is_told_so(house: Front) -> None:
+    owner = account(house, "viewer")
+    stranger = Browser(house, "203.0.113.200")
+    statuses = [stranger.log_in(owner, "wrong password").status_code for _ in range(FREE + 2)]
+    assert statuses == [401] * (FREE + 1) + [429]
+    told = Browser(house, "203.0.113.201").log_in(owner)
+    assert told.status_code == 429
+    assert 1 <= int(told.headers["retry-after"]) <= ACCOUNT_MOST_S
+    assert "try again in" in told.text
+
+
+def test_where_somebody_logged_in_long_ago_they_are_a_stranger_again(house: Front) -> None:
+    owner = account(house, "viewer")
+    assert Browser(house, "203.0.113.210").log_in(owner).status_code == 303
+    stranger = Browser(house, "203.0.113.211")
+    while stranger.log_in(owner, "wrong password").status_code != 429:
+        continue
+    assert Browser(house, "203.0.113.210").log_in(owner).status_code == 303
+    change(house, "UPDATE admin_sessions SET created_ms = created_ms - 181 * 86400000 WHERE network = '203.0.113.210'")
+    assert Browser(house, "203.0.113.210").log_in(owner).status_code == 429

@@ -21,8 +21,9 @@ from system import (
     tournament_routes,
     user_routes,
 )
-from system.admin import room
+from system.admin import pages, room
 from system.admin.desk import open_desk
+from system.admin.headers import of_admin
 from system.admission import Door
 from system.database import Limits, async_engine_for, engine_for, is_sqlite, sqlite_path
 from system.dispatch import Dispatch
@@ -145,6 +146,10 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     code = {404: "route-not-found", 405: "method-not-allowed"}.get(error.status_code, f"http-{error.status_code}")
     family = NotFound if error.status_code == 404 else Invalid
     told = family(code, f"{request.method} {request.url.path}: {error.detail}.")
+    if of_admin(request.url.path) and pages.wanted(request):
+        page = pages.trouble(request, told, error.status_code)
+        page.headers.update(error.headers or {})
+        return page
     status, headers, body = problem_bytes(told, request.scope["state"]["request_id"], status=error.status_code)
     shown = {name.decode(): value.decode() for name, value in headers} | dict(error.headers or {})
     return Response(body, status, shown)

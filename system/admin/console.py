@@ -41,7 +41,8 @@ def create(url: str, name: str, role: str, password: str) -> dict[str, Any]:
 
 def accounts(url: str) -> list[dict[str, Any]]:
     """Every account, by name. Raises SchemaTrouble."""
-    return _read(url, account_service.listing)
+    found: list[dict[str, Any]] = _read(url, account_service.listing)
+    return found
 
 
 def disable(url: str, name: str) -> dict[str, Any]:

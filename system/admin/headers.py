@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 Headers = list[tuple[bytes, bytes]]
 
 PREFIX = "/admin"
@@ -30,13 +28,10 @@ UNLESS_SAID: Headers = [(b"cache-control", b"no-store")]
 """Said where an answer does not say otherwise itself, as the stylesheet does."""
 
 
-def dressed(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The headers as an answer at that path is to have them."""
-    given = list(headers)
-    if not of_admin(path):
-        return given
-    known = {name.lower() for name, _ in given}
-    return [*given, *ALWAYS, *(one for one in UNLESS_SAID if one[0] not in known)]
+def dressed(headers: Headers) -> Headers:
+    """The headers of an answer of the admin part as they are to be."""
+    known = {name.lower() for name, _ in headers}
+    return [*headers, *ALWAYS, *(one for one in UNLESS_SAID if one[0] not in known)]
 
 
 def of_admin(path: str) -> bool:

@@ -17,6 +17,7 @@ from system.admin.forms import form
 from system.admin.guard import LOG_IN, Routes
 from system.admin.headers import of_admin
 from system.admin.throttle import charged
+from system.edge import LOG_INS
 from system.errors import NotFound, RateLimited, ServiceError, Unauthorised, Unavailable
 from system.metrics import ADMIN_LOG_INS
 
@@ -81,7 +82,7 @@ async def _begin(request: Request, name: str, password: str) -> str:
     """The token of a new session. Raises Unauthorised, RateLimited while somebody has to wait, or Unavailable."""
     desk, where, now = desk_of(request), origin(request), http.now_ms()
     lanes = http.lanes(request)
-    found = await lanes.read("admin", session_service.credentials, name, where.network, now)
+    found = await lanes.read(LOG_INS, session_service.credentials, name, where.network, now)
     payers = charged(name, where.network, familiar=found.familiar)
     try:
         desk.throttle.enter(payers)

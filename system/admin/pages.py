@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +48,22 @@ def _instant(ms: int | None) -> str:
     return "" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+_BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+"""What a browser calls itself, before what it calls itself besides."""
+_SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
+
+
+def _browser(agent: str) -> str:
+    """A name that people know, or as much of what it calls itself as a cell holds."""
+    known = next(
+        ((name, found) for word, name in _BROWSERS.items() if (found := re.search(rf"{word}/(\d+)", agent))), None
+    )
+    if known is None:
+        return agent[:24] or "unknown"
+    system = next((f", {name}" for name in _SYSTEMS if name in agent), "")
+    return f"{known[0]} {known[1][1]}{system}"
+
+
 _environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -54,7 +71,7 @@ _environment = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters["instant"] = _instant
+_environment.filters |= {"instant": _instant, "browser": _browser}
 _environment.globals["asset"] = {name: f"/admin/assets/{_named(path)}" for name, path in _FILES.items()}
 
 
@@ -79,10 +96,10 @@ def render(
     return HTMLResponse(text, status, dict(headers or {}))
 
 
-def trouble(request: Request, error: ServiceError) -> Response:
+def trouble(request: Request, error: ServiceError, status: int | None = None) -> Response:
     """The error as a page, with the status and the headers of its problem."""
     request_id: str = request.scope["state"]["request_id"]
-    status, headers, _ = problem_bytes(error, request_id)
+    status, headers, _ = problem_bytes(error, request_id, status=status)
     kept = {name.decode(): value.decode() for name, value in headers if not name.startswith(b"content-")}
     return render(request, "trouble.html", status, kept, message=error.message, request_id=request_id, code=error.code)
 

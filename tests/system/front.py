@@ -24,7 +24,7 @@ class Front:
     """Serves while the block runs. Calls are made from the test's thread, one after the other."""
 
     def __init__(self, directory: Path, url: str, **more: Any) -> None:
-        self.config = Settings(DATABASE_URL=url, runtime=directory, **more)
+        self.config = Settings(DATABASE_URL=url, runtime=directory, **more)  # type: ignore[call-arg]
         engine = engine_for(url, writer=True)
         Base.metadata.create_all(engine)
         engine.dispose()

@@ -49,8 +49,8 @@ def ann(front: Front) -> dict[str, Any]:
     ).json()
     back = {"opponent_id": ann, "stake": 3, "title": PRIVATE[0]}
     front.call("POST", "/challenges", back, token=other)
-    front.until(lambda: len(front.call("GET", "/notifications", token=token).json()["items"]) == 1)
-    (told,) = front.call("GET", "/notifications", token=token).json()["items"]
+    front.until(lambda: len(front.call("GET", "/notifications", token=token).json()["notifications"]) == 1)
+    (told,) = front.call("GET", "/notifications", token=token).json()["notifications"]
     return {
         "id": ann, "user_id": ann, "token": token, "challenge_id": challenge["id"], "notification_id": told["id"],
         "tournament_id": cup["id"], "match_id": 999_999, "operation_id": OPERATION, "text": told["text"],

@@ -86,14 +86,20 @@ class Visit:
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("console", lambda message: self._heard(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.served = served
 
+    def _heard(self, kind: str, text: str) -> None:
+        """What the browser only suggests is no complaint."""
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
     def log_in(self) -> None:
         """By keyboard: the first field has the focus."""
         self.page.goto(f"{self.served}/admin")
+        self.page.locator("#name:focus").wait_for()
         self.page.keyboard.type("ada")
         self.page.keyboard.press("Tab")
         self.page.keyboard.type(PASSWORD)

@@ -93,7 +93,9 @@ def test_a_thousand_wrong_log_ins_leave_the_owner_in_and_the_service_serving(hou
     for turn in range(20):
         wrong = [
             Browser(house, f"203.0.113.{address}").request(
-                "POST", "/admin/log-in", {"name": owner if address % 2 else f"guess{turn}", "password": f"wrong {turn}"}
+                "POST",
+                "/admin/log-in",
+                {"name": owner if address % 2 else f"guess{turn % 4}", "password": f"wrong {turn}"},
             )
             for address in range(50)
         ]
@@ -109,7 +111,7 @@ def test_a_thousand_wrong_log_ins_leave_the_owner_in_and_the_service_serving(hou
         refused += answers[:25] + answers[29:]
     assert len(refused) == 1_000
     assert set(refused) <= {401, 429, 503}
-    assert refused.count(401) <= 100, "each of these cost a hash"
+    assert refused.count(401) <= 60, "each of these cost a hash"
     assert refused.count(429) >= 500
 
 

@@ -25,7 +25,7 @@ def upgrade() -> None:
     """Make the tables."""
     op.create_table(
         "admin_accounts",
-        sa.Column("id", ID, nullable=False),
+        sa.Column("id", ID, sa.Identity(), nullable=False),
         sa.Column("name", sa.String(40), nullable=False),
         sa.Column("role", sa.String(20), nullable=False),
         sa.Column("password_hash", sa.String(200), nullable=False),
@@ -37,7 +37,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "admin_sessions",
-        sa.Column("id", ID, nullable=False),
+        sa.Column("id", ID, sa.Identity(), nullable=False),
         sa.Column("account_id", ID, nullable=False),
         sa.Column("token_hash", sa.String(64), nullable=False),
         sa.Column("network", sa.String(64), nullable=False),
@@ -53,7 +53,7 @@ def upgrade() -> None:
     op.create_index("ix_admin_sessions_account_id_network", "admin_sessions", ["account_id", "network"])
     op.create_table(
         "admin_tokens",
-        sa.Column("id", ID, nullable=False),
+        sa.Column("id", ID, sa.Identity(), nullable=False),
         sa.Column("account_id", ID, nullable=False),
         sa.Column("name", sa.String(80), nullable=False),
         sa.Column("token_hash", sa.String(64), nullable=False),
@@ -69,7 +69,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_admin_tokens_account_id"), "admin_tokens", ["account_id"])
     op.create_table(
         "admin_audit",
-        sa.Column("id", ID, nullable=False),
+        sa.Column("id", ID, sa.Identity(), nullable=False),
         sa.Column("operation_id", sa.String(120), nullable=False),
         sa.Column("at_ms", MS, nullable=False),
         sa.Column("actor", sa.String(80), nullable=False),

@@ -6,7 +6,7 @@ digest of a session would say nothing about it.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from system.database import Base
@@ -19,7 +19,7 @@ class AdminAccount(Base):
     __tablename__ = "admin_accounts"
     __table_args__ = (CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="role_known"),)
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, Identity(), primary_key=True)
     name: Mapped[str] = mapped_column(String(40), unique=True)
     role: Mapped[str] = mapped_column(String(20))
     password_hash: Mapped[str] = mapped_column(String(200))
@@ -37,7 +37,7 @@ class AdminSession(Base):
     __tablename__ = "admin_sessions"
     __table_args__ = (Index("ix_admin_sessions_account_id_network", "account_id", "network"),)
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, Identity(), primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("admin_accounts.id"))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     network: Mapped[str] = mapped_column(String(64))
@@ -53,7 +53,7 @@ class AdminToken(Base):
 
     __tablename__ = "admin_tokens"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, Identity(), primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("admin_accounts.id"), index=True)
     name: Mapped[str] = mapped_column(String(80))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
@@ -72,7 +72,7 @@ class AdminAction(Base):
 
     __tablename__ = "admin_audit"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, Identity(), primary_key=True)
     operation_id: Mapped[str] = mapped_column(String(120), unique=True)
     at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
     actor: Mapped[str] = mapped_column(String(80))

@@ -154,7 +154,7 @@ def test_a_days_work_by_keyboard(browser: Browser, served: str) -> None:
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     page.get_by_text("The account was made.").wait_for()
-    assert page.get_by_label("Role of otto").input_value() == "operator"
+    assert page.get_by_label("Role of otto", exact=True).input_value() == "operator"
     page.goto(f"{served}/admin/tokens")
     page.get_by_label("What it is for").fill("exporter")
     page.get_by_label("read:records").focus()

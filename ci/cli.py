@@ -21,6 +21,7 @@ VERBS: Mapping[str, str] = {
     "migrate": "Bring a database's schema up to date, or back.",
     "seed": "Put players, tournaments and matches into an empty database.",
     "backup": "Back the database up, and bring it back.",
+    "admin": "Make the accounts of the admin part, list them, disable them.",
     "schedule": "Make backups when they are due, verify them and prune, until told to stop.",
     "load": "Put users on the service and judge how it served them.",
     "chaos": "Break a marked target on purpose, and heal it.",

@@ -21,6 +21,9 @@ from system import (
     tournament_routes,
     user_routes,
 )
+from system.admin import pages, room
+from system.admin.desk import open_desk
+from system.admin.headers import of_admin
 from system.admission import Door
 from system.database import Limits, async_engine_for, engine_for, is_sqlite, sqlite_path
 from system.dispatch import Dispatch
@@ -33,7 +36,7 @@ from system.passwords import HashingPool
 from system.problems import problem_bytes
 from system.rates import Rates
 from system.reads import LONG_READ_MS, LONG_READS, PostgresReads, Reads, SqliteReads
-from system.reporting import events, history, report_routes
+from system.reporting import events, history
 from system.reporting.recorder import LAST_FLUSH_S, Recorder
 from system.reporting.retention import Retention, prune
 from system.settings import Settings
@@ -57,6 +60,8 @@ def open_reads(config: Settings) -> Reads:
 
 def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     """The application for this configuration, and the edge to serve it through.
+
+    Raises Unguarded when a route of the admin part has no rule.
 
     Its lifespan opens the lanes and starts the watch and the periodic jobs; the database must be at the code's schema.
     """
@@ -82,6 +87,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         app.state.lanes = lanes
         app.state.health = health.Health(lanes, config.database_url, recorder.losses)
         app.state.passwords = HashingPool(config.hash_threads, config.hash_places)
+        app.state.admin = open_desk(config, app.state.passwords, room.rules())
         await lanes.open()
         beside = [asyncio.create_task(app.state.health.watch())]
         if config.worker == 1:
@@ -116,10 +122,8 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
     app.state.settings = config
-    places = (
-        user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, report_routes, health,
-    )  # fmt: skip
-    routers = [routes.router for routes in places]
+    places = (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health)
+    routers = [*(routes.router for routes in places), *room.routers()]
     for router in routers:
         app.include_router(router)
     app.add_api_route("/metrics", _metrics, include_in_schema=False, response_model=None)
@@ -127,6 +131,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _problem)  # answered here, raised on to the edge, which logs it
     _bad_parameters(app)
+    room.require_rules(room.every_route(app), room.rules())
     app.state.dispatch = Dispatch(routers, app)
     return app, Edge(
         app.state.dispatch, config.body_limit_bytes, door, modes, rates, recorder if config.records else None
@@ -157,6 +162,10 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     code = {404: "route-not-found", 405: "method-not-allowed"}.get(error.status_code, f"http-{error.status_code}")
     family = NotFound if error.status_code == 404 else Invalid
     told = family(code, f"{request.method} {request.url.path}: {error.detail}.")
+    if of_admin(request.url.path) and pages.wanted(request):
+        page = pages.trouble(request, told, error.status_code)
+        page.headers.update(error.headers or {})
+        return page
     status, headers, body = problem_bytes(told, request.scope["state"]["request_id"], status=error.status_code)
     shown = {name.decode(): value.decode() for name, value in headers} | dict(error.headers or {})
     return Response(body, status, shown)

@@ -20,7 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from system.statements import Session
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The newest Alembic revision this code knows; a test holds it equal to the newest one in `migrations/`."""
 OLDEST_SCHEMA = "0002"
 """The oldest one it can serve on: the one that made room for what it writes. What came after made that a rule, and brought

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from system import metrics
+from system.admin.headers import dressed, of_admin
 from system.admission import Door, Lane
 from system.errors import RateLimited, ServiceError, TooLarge, Unavailable
 from system.metrics import LANE_SHED
@@ -29,9 +30,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+LOG_IN, LOG_INS = "/admin/log-in", "admin-log-ins"
+"""The admin part's log-in, and the domain that it is by itself."""
 ALWAYS = ("/health/", "/metrics")
 """Paths answered however full the service is: whoever asks how it is must be told."""
-DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notifications", "operations", "admin")
+DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notifications", "operations", "admin", LOG_INS)
 """What a path can begin with; everything else is one domain together, or a client could make new ones at will."""
 READS = ("GET", "HEAD", "OPTIONS")
 
@@ -100,6 +103,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *more]
+                if of_admin(scope["path"]):
+                    message["headers"] = dressed(message["headers"])
             await send(message)
 
         at_the_edge: ServiceError | None = None
@@ -187,6 +192,8 @@ class Edge:
 def where(method: str, path: str) -> tuple[Lane, str]:
     """Which lane a request is for, and which domain."""
     first = path[1:].partition("/")[0]
+    if path == LOG_IN:  # Whoever tries a thousand passwords takes no place of somebody who is in already.
+        first = LOG_INS
     return "read" if method in READS else "write", first if first in DOMAINS else "other"
 
 

@@ -67,6 +67,7 @@ RECORDS_DROPPED = Counter(
     "gymkhana_records_dropped", "Records of the service's own that could not be kept.", ("record", "reason"),
     registry=REGISTRY,
 )  # fmt: skip
+ADMIN_LOG_INS = Counter("gymkhana_admin_log_ins", "Log-ins to the admin part.", ("outcome",), registry=REGISTRY)
 READY = Gauge("gymkhana_ready", "1 while the service takes work.", registry=REGISTRY)
 OUTBOX_PENDING = Gauge(
     "gymkhana_outbox_pending", "Notifications written and not yet delivered.", registry=REGISTRY,

@@ -84,6 +84,7 @@ class Uvicorn:
                 backlog=BACKLOG,
                 timeout_keep_alive=75,  # longer than any think time, so that a reused connection is never a closed one
                 access_log=False,
+                proxy_headers=False,  # whose word is taken is a setting of ours, and nobody's unless it is made
                 log_level="warning",
                 http="httptools",
             )

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_DATABASE_URL = "sqlite:///var/gym.db"
@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     hash_places: int = Field(default=64, ge=1)
     """Log-ins and sign-ups waiting for a hashing thread; one more is refused at once."""
     session_hours: int = Field(default=24 * 14, ge=1)
+    admin_session_hours: int = Field(default=12, ge=1, le=24 * 7)
+    """How long a log-in of the admin part lasts at most."""
+    admin_idle_minutes: int = Field(default=30, ge=2)
+    """How long it lasts while nobody uses it."""
+    trusted_proxies: str = ""
+    """Addresses and networks, with commas, whose X-Forwarded-For and X-Forwarded-Proto are believed; none unless named."""
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
 
     records: bool = True
@@ -68,8 +74,6 @@ class Settings(BaseSettings):
     activity_days: int = Field(default=14, ge=1)
     activity_rows: int = Field(default=10_000_000, ge=1_000)
     """How long, and how many, requests are kept on record; whichever comes first."""
-    admin_token: SecretStr | None = Field(default=None, min_length=16)
-    """Who carries it may read the records at `/admin/api/`. Unset, there is no such place."""
 
     ship: Path | None = None
     """The socket of the process that ships the database's log and checkpoints it; the writer checkpoints when unset."""
@@ -90,8 +94,15 @@ class Settings(BaseSettings):
         from sqlalchemy import make_url
 
         password = make_url(self.database_url).password
-        token = self.admin_token.get_secret_value() if self.admin_token else ""
-        return tuple(word for word in (password, token) if word)
+        return (password,) if password else ()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        from system.admin.origin import trusted_networks
+
+        trusted_networks(text)
+        return text
 
     def runtime_directory(self) -> Path:
         """Where the processes meet. Not created here."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from system import http
+from system.admin.access import Role
+from system.admin.guard import Handler, Routes
 from system.errors import Invalid
 from system.reporting import exports, rollups
 from system.reporting.listings import RECORDS, Record, filters_of, instant_ms, listing
-from system.reporting.viewers import require_viewer
 from system.shapes import ID_MAX
 
-router = APIRouter(prefix="/admin/api", tags=["admin"])
+routes = Routes()
 
 DOMAIN = "admin"
 MOST_PERIODS = 3_000
@@ -29,7 +30,11 @@ From = Annotated[str | None, Query(alias="from", max_length=40)]
 To = Annotated[str | None, Query(alias="to", max_length=40)]
 
 
-def _page_of(record: Record) -> Callable[..., Awaitable[Response]]:
+def _reading(place: str) -> Callable[[Handler], Handler]:
+    return routes.get(f"/admin/api/{place}", least=Role.VIEWER, scope="read:records")
+
+
+def _page_of(record: Record) -> Handler:
     async def page(
         request: Request,
         limit: Limit = 100,
@@ -41,7 +46,6 @@ def _page_of(record: Record) -> Callable[..., Awaitable[Response]]:
         end: To = None,
     ) -> Response:
         """One page, newest first; `next` goes on as `after`, with the same filters."""
-        await require_viewer(request)
         asked = filters_of(record, user, kind, status, start, end)
         found = await http.lanes(request).long_read(DOMAIN, listing, record, asked, limit, after)
         return Response(msgspec.json.encode(found), 200, {"Cache-Control": "no-store"}, "application/json")
@@ -49,7 +53,7 @@ def _page_of(record: Record) -> Callable[..., Awaitable[Response]]:
     return page
 
 
-def _export_of(record: Record, form: str) -> Callable[..., Awaitable[Response]]:
+def _export_of(record: Record, form: str) -> Handler:
     async def export(
         request: Request,
         user: User = None,
@@ -59,7 +63,6 @@ def _export_of(record: Record, form: str) -> Callable[..., Awaitable[Response]]:
         end: To = None,
     ) -> Response:
         """The whole of it, newest first, as a stream."""
-        await require_viewer(request)
         asked = filters_of(record, user, kind, status, start, end)
         told = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{record.name}.{form}"'}
         stream = exports.exported(http.lanes(request), record, asked, form)
@@ -69,14 +72,12 @@ def _export_of(record: Record, form: str) -> Callable[..., Awaitable[Response]]:
 
 
 for _record in RECORDS.values():
-    router.add_api_route(f"/{_record.name}", _page_of(_record), name=f"{_record.name}", response_model=None)
+    _reading(_record.name)(_page_of(_record))
     for _form in exports.FORMS:
-        router.add_api_route(
-            f"/{_record.name}.{_form}", _export_of(_record, _form), name=f"{_record.name}_{_form}", response_model=None
-        )
+        _reading(f"{_record.name}.{_form}")(_export_of(_record, _form))
 
 
-@router.get("/rollups", response_model=None)
+@_reading("rollups")
 async def series(
     request: Request,
     width: Literal["minute", "hour"] = "minute",
@@ -85,7 +86,6 @@ async def series(
     end: To = None,
 ) -> Response:
     """Requests and events of each minute or hour within the span, by default the last sixty; and the sums of each kind."""
-    await require_viewer(request)
     width_s = rollups.MINUTE_S if width == "minute" else rollups.HOUR_S
     to_ms = instant_ms("to", end) or http.now_ms()
     from_ms = instant_ms("from", start) or to_ms - 60 * width_s * 1000

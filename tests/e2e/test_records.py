@@ -18,10 +18,11 @@ from ci.cluster import Cluster
 from ci.loopback import HOST
 from ci.stand import Stand, standing
 from tests.e2e.caller import PASSWORD, Caller, newcomer, players, until
+from tests.system.admin.visitors import let_in
 
 pytestmark = pytest.mark.processes
 
-TOKEN = "the-token-of-those-who-look"
+TOKEN = "gymadm_the-token-of-those-who-look"
 TABLES = {
     "request_records": "activity",
     "error_records": "errors",
@@ -32,22 +33,22 @@ TABLES = {
 
 
 @pytest.fixture
-def watched(fresh: Stand, monkeypatch: pytest.MonkeyPatch) -> Stand:
+def watched(fresh: Stand) -> Stand:
     """A serving stand whose records may be read."""
-    monkeypatch.setenv("GYM_ADMIN_TOKEN", TOKEN)
+    let_in(fresh.database_url, TOKEN, ["read:records"])
     fresh.start()
     fresh.wait_ready()
     return fresh
 
 
 @pytest.fixture
-def on_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
+def on_a_server(tmp_path: Path) -> Iterator[Stand]:
     """The same on a PostgreSQL server."""
-    monkeypatch.setenv("GYM_ADMIN_TOKEN", TOKEN)
     directory = tmp_path / "stand"
     directory.mkdir()
     with standing(Stand(directory, cluster=Cluster(directory / "pg"))) as stand:
         stand.build(users=6, tournaments=1, matches=1, seed=3)
+        let_in(stand.database_url, TOKEN, ["read:records"])
         stand.start()
         stand.wait_ready()
         yield stand

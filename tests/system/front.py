@@ -75,6 +75,17 @@ class Front:
         response: httpx2.Response = self.run(self._client.request(method, path, headers=headers, **content))
         return response
 
+    def ask(self, *requests: dict[str, Any]) -> list[httpx2.Response]:
+        """The responses to requests that are made at once, as they are given, with no cookie but their own."""
+
+        async def at_once() -> list[httpx2.Response]:
+            found = await asyncio.gather(*(self._client.request(**one) for one in requests))
+            self._client.cookies.clear()
+            return list(found)
+
+        responses: list[httpx2.Response] = self.run(at_once())
+        return responses
+
     def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         """Returns once the condition holds; fails the test when it does not in time."""
         deadline = time.monotonic() + timeout_s

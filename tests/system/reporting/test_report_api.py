@@ -1,4 +1,4 @@
-"""The records over HTTP: for nobody unless a token is set, pages and exports that are the table, and no secret in either."""
+"""The records over HTTP: nobody reads them without a token for it, and what is read is the table without a secret."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from system.reporting import exports, retention
 from system.reporting.exports import csv_lines, defused
 from system.reporting.listings import RECORDS
 from system.reporting.retention import Bound
+from tests.system.admin.visitors import let_in, stamp
 from tests.system.conftest import ENGINES
 from tests.system.front import PASSWORD, Front
 from tests.system.gym import PostgresGym
 
-TOKEN = "the-token-of-those-who-look"
+TOKEN = "gymadm_the-token-of-those-who-look"
 _NUMBERS = itertools.count(1)
 
 
@@ -29,18 +30,20 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     directory = tmp_path_factory.mktemp("records")
     if request.param == "postgres":
         gym = PostgresGym(request.getfixturevalue("postgres_templates"), f"records_{next(_NUMBERS)}", "empty")
-        with Front(directory, gym.url, admin_token=TOKEN) as front:
+        with Front(directory, gym.url) as front:
             happen(front)
             yield front
         gym.close()
         return
-    with Front(directory, f"sqlite:///{directory / 'gym.db'}", admin_token=TOKEN) as front:
+    with Front(directory, f"sqlite:///{directory / 'gym.db'}") as front:
         happen(front)
         yield front
 
 
 def happen(front: Front) -> None:
     """Two users, a challenge and what it tells them, reads, refusals."""
+    stamp(front)
+    let_in(front.config.database_url, TOKEN, ["read:records"])
     ann, ann_token = front.join("ann")
     bob, bob_token = front.join("bob")
     issued = front.call("POST", "/challenges", {"opponent_id": bob, "stake": 1, "title": "Row"}, token=ann_token)

@@ -22,6 +22,7 @@ from system import (
     user_routes,
 )
 from system.admission import Door
+from system.alerts.watch import Watch
 from system.database import Limits, async_engine_for, engine_for, is_sqlite, sqlite_path
 from system.dispatch import Dispatch
 from system.edge import Edge
@@ -35,6 +36,7 @@ from system.rates import Rates
 from system.reads import LONG_READ_MS, LONG_READS, PostgresReads, Reads, SqliteReads
 from system.settings import Settings
 from system.slowness import Slowness
+from system.status_files import StatusFiles
 
 
 def open_reads(config: Settings) -> Reads:
@@ -62,6 +64,11 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     modes = Modes(config.runtime_directory())
     rates = Rates(config.rate_requests, config.rate_window_s, config.rate_clients) if config.rate_requests else None
 
+    file = sqlite_path(config.database_url) if is_sqlite(config.database_url) else None
+    status = StatusFiles(config.status_dir) if config.status_dir else None
+    page = metrics.Page(config.port, config.runtime_directory(), file, status)
+    alerts = Watch(config, page)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         lanes = Lanes(
@@ -81,7 +88,8 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         await lanes.open()
         beside = [asyncio.create_task(app.state.health.watch())]
         if config.worker == 1:
-            beside.append(asyncio.create_task(periodic.run(lanes)))
+            beside.append(asyncio.create_task(periodic.run(lanes, on_a_server=file is None)))
+            beside.append(asyncio.create_task(alerts.run()))
         if config.workers > 1:
             beside.append(asyncio.create_task(_leave_pages(config)))
         try:
@@ -103,6 +111,8 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
     app.state.settings = config
+    app.state.page = page
+    app.state.alerts = alerts
     places = (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health)
     routers = [routes.router for routes in places]
     for router in routers:
@@ -123,10 +133,10 @@ async def _leave_pages(config: Settings) -> None:
 
 
 async def _metrics(request: Request) -> Response:
-    config: Settings = request.app.state.settings
+    page: metrics.Page = request.app.state.page
     # In a thread: the kernel takes milliseconds to list a thousand connections.
-    page = await asyncio.to_thread(metrics.render, config.port, config.runtime_directory())
-    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+    content = await asyncio.to_thread(page.render)
+    return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
@@ -37,6 +38,8 @@ from system.reads import LONG_READ_MS, LONG_READS, PostgresReads, Reads, SqliteR
 from system.settings import Settings
 from system.slowness import Slowness
 from system.status_files import StatusFiles
+
+log = structlog.get_logger()
 
 
 def open_reads(config: Settings) -> Reads:
@@ -92,6 +95,8 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
             beside.append(asyncio.create_task(alerts.run()))
         if config.workers > 1:
             beside.append(asyncio.create_task(_leave_pages(config)))
+        for task in beside:
+            task.add_done_callback(_say_if_it_broke)
         try:
             yield
         finally:
@@ -124,6 +129,12 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     _bad_parameters(app)
     app.state.dispatch = Dispatch(routers, app)
     return app, Edge(app.state.dispatch, config.body_limit_bytes, door, modes, rates)
+
+
+def _say_if_it_broke(task: asyncio.Task[None]) -> None:
+    """What runs beside the requests ends with the process; anything else is somebody's mistake, and must be seen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a job of the service's own has ended", error=repr(error), exc_info=error)
 
 
 async def _leave_pages(config: Settings) -> None:

@@ -38,9 +38,9 @@ class Settings(BaseSettings):
     """File with the alert rules; `alerts/rules.json` when unset."""
     alert_interval_s: float = Field(default=5.0, gt=0)
     """How often the rules are looked at."""
-    alert_webhooks: str = ""
+    alert_webhooks: str = Field(default="", repr=False)
     """Addresses that alerts are posted to, separated by spaces."""
-    alert_mail: str = ""
+    alert_mail: str = Field(default="", repr=False)
     """`smtp://user:password@host:port?to=…&from=…`, or `smtps:`: who gets alerts by mail, and through which server."""
     alert_repeat_s: float = Field(default=4 * 3600.0, gt=0)
     """How long after a notice the same is told again, while nobody has acknowledged it."""

@@ -9,7 +9,8 @@ The service makes no backups and runs no drills, and must not have to. Of `backu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -36,37 +37,38 @@ class Drilled(msgspec.Struct, frozen=True):
 
 
 class StatusFiles(Collector):
-    """The files as metrics, read again when they have changed."""
+    """The files as metrics, as they are when asked for."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._read: dict[str, tuple[int, list[Metric]]] = {}
+        self._unread: dict[str, str] = {}
 
     def collect(self) -> Iterable[Metric]:
         written = GaugeMetricFamily(
-            "gymkhana_status_timestamp_seconds", "When that status file was written; 0 when there is none.", ("file",)
-        )
-        backups_t, backups = self._file(BACKUPS)
-        _, drills = self._file(DRILLS)
+            "gymkhana_status_timestamp_seconds", "When that status file was written; 0 when there is none.",
+            labels=("file",),
+        )  # fmt: skip
+        backups_t, backups = self._read(BACKUPS, _backups)
+        _, drills = self._read(DRILLS, _drills)
         written.add_metric((BACKUPS,), backups_t)
         return [written, *backups, *drills]
 
-    def _file(self, name: str) -> tuple[float, list[Metric]]:
-        """When it was written, and what it says."""
+    def _read(self, name: str, parse: Callable[[bytes], Iterable[Metric]]) -> tuple[float, list[Metric]]:
+        """When the file was written, and what it says."""
         path = self._directory / name
         try:
-            version = path.stat().st_mtime_ns
-            known = self._read.get(name)
-            if known is None or known[0] != version:
-                content = path.read_bytes()
-                read = _drills(content) if name == DRILLS else _backups(content)
-                known = self._read[name] = (version, list(read))
+            with path.open("rb") as file:
+                found = list(parse(file.read()))
+                written_t = os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
             return 0.0, []
         except (OSError, ValueError) as error:
-            log.warning("status file not readable", file=str(path), error=str(error))
+            if self._unread.get(name) != str(error):
+                log.warning("status file not readable", file=str(path), error=str(error))
+            self._unread[name] = str(error)
             return 0.0, []
-        return known[0] / 1e9, known[1]
+        self._unread.pop(name, None)
+        return written_t, found
 
 
 def _backups(content: bytes) -> Iterator[Metric]:
@@ -79,8 +81,8 @@ def _backups(content: bytes) -> Iterator[Metric]:
 
 
 def _drills(content: bytes) -> Iterator[Metric]:
-    passed = GaugeMetricFamily("gymkhana_drill_passed", "1 when that drill passed the last time.", ("drill",))
-    told = GaugeMetricFamily("gymkhana_drill_timestamp_seconds", "When that drill was run last.", ("drill",))
+    passed = GaugeMetricFamily("gymkhana_drill_passed", "1 when that drill passed the last time.", labels=("drill",))
+    told = GaugeMetricFamily("gymkhana_drill_timestamp_seconds", "When that drill was run last.", labels=("drill",))
     try:
         drills = msgspec.json.decode(content, type=dict[str, Drilled])
     except msgspec.MsgspecError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,9 @@ from system.alerts.decisions import Acknowledgement, DecisionRefused, Decisions,
 from system.alerts.notices import Shown, Told, instant, labels_of
 from system.alerts.rules import Rule
 from system.alerts.states import Course, state
+
+LATE_S: Final = 2.0
+"""How much later than three times its interval a look may be: the machine may be busy."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -82,7 +85,7 @@ def late(runtime: Path, now: float) -> str:
     kept = record(place(runtime))
     if kept is None:
         return f"No service has looked at its alerts in {runtime}: either none runs there, or it has just begun."
-    if now - kept.at > 3 * kept.interval_s + 5:
+    if now - kept.at > 3 * kept.interval_s + LATE_S:
         return f"The service looked at its alerts last at {instant(kept.at)}: it does not run, or cannot write there."
     return ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -26,7 +25,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def firing(runtime: Path) -> Iterator[Path]:
+def firing(runtime: Path) -> Path:
     """A service has looked just now, and Memory fires."""
     now = time.time()
     place = board.place(runtime)
@@ -34,7 +33,7 @@ def firing(runtime: Path) -> Iterator[Path]:
     course = Course("Memory", "firing", since=now - 60, fired=now - 30, value=2.0**30)
     kept = board.Record(now + 600, 5.0, {"Memory": course}, {"Memory": 2.0**30})
     (place / "alerts.json").write_bytes(msgspec.json.encode(kept))
-    yield runtime
+    return runtime
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:

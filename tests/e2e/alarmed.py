@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,7 @@ class Alarmed:
     """The alerts of a stand, as its files tell them."""
 
     stand: Stand
-    rules: tuple[Rule, ...] = ()
-    seen: dict[str, Any] = field(default_factory=dict)
+    rules: tuple[Rule, ...]
 
     @classmethod
     def prepare(cls, stand: Stand, webhook: str = "", rules: str | None = None) -> Alarmed:

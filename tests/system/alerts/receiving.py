@@ -99,7 +99,7 @@ class Mailbox:
         if self.full:
             return "452 the mailbox is full"
         mail = BytesParser(policy=default).parsebytes(cast(bytes, envelope.content))
-        self.mails.append(cast(EmailMessage, mail))
+        self.mails.append(mail)
         self.recipients.append(list(envelope.rcpt_tos))
         return "250 taken"
 

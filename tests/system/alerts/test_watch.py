@@ -55,7 +55,7 @@ def test_a_missed_backup_fires_when_nobody_is_left_to_say_so(tmp_path: Path) -> 
     one = watch(settings(tmp_path))
     backed_up(tmp_path, gymkhana_backup_timestamp_seconds=NOW - 60)
     assert states(one, NOW) == {}
-    assert states(one, NOW + 2 * HOUR_S) == {"BackupStatusOld": "firing"}
+    assert states(one, NOW + 2 * HOUR_S) == {"BackupStatusOld": "pending"}
     assert states(one, NOW + 27 * HOUR_S) == {"BackupStatusOld": "firing", "BackupMissed": "firing"}
 
 
@@ -72,7 +72,7 @@ def test_a_status_file_that_says_nothing_is_as_good_as_none(content: str | None,
         (tmp_path / "status" / "backups.prom").write_text(content)
     found = states(one, NOW)
     assert "BackupMissed" not in found
-    assert found == ({} if content and "other" in content else {"BackupStatusOld": "firing"})
+    assert found == ({} if content and "other" in content else {"BackupStatusOld": "pending"})
 
 
 def test_without_a_status_directory_nothing_is_said_of_backups(tmp_path: Path) -> None:

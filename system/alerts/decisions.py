@@ -128,20 +128,26 @@ def unsilence(place: Path, wanted: str, *, now: float) -> Silence:
     return ended
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """The file holds exactly that, or what it held before, whoever dies meanwhile."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def _change(place: Path, change: Callable[[Decisions], Decisions]) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    with _alone(place):
-        write_whole(place / "decisions.json", msgspec.json.format(msgspec.json.encode(change(read(place)))))
+    path = place / "decisions.json"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with _alone(place):
+            _write_durably(path, msgspec.json.format(msgspec.json.encode(change(read(place)))))
+    except OSError as error:
+        raise DecisionRefused(f"That could not be written to {path}: {error.strerror}. Nothing has changed.") from error
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

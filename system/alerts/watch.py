@@ -24,6 +24,7 @@ from system.alerts import rules as rules_of
 from system.alerts.decisions import DecisionRefused, Decisions
 from system.alerts.delivery import Delivery
 from system.alerts.expressions import window_s
+from system.alerts.kept import Kept
 from system.alerts.notices import Notice, Shown, Told, after, due
 from system.alerts.receivers import Receiver, receivers
 from system.alerts.ring import Ring
@@ -53,6 +54,7 @@ class Watch:
         self._config = config
         self._page = page
         self._place = board.place(config.runtime_directory())
+        self._file = Kept(self._place / "alerts.json")
         self._rules = configured_rules(config)
         self._receivers = configured_receivers(config)
         self._wanted = rules_of.metrics_of(self._rules)
@@ -147,8 +149,7 @@ class Watch:
         told = {receiver: dict(groups) for receiver, groups in self._told.items()}
         kept = board.Record(self._looked, self._config.alert_interval_s, self._courses, self._values, told)
         try:
-            self._place.mkdir(parents=True, exist_ok=True)
-            decisions.write_whole(self._place / "alerts.json", msgspec.json.encode(kept))
+            self._file.write(msgspec.json.encode(kept))
         except OSError as error:
             if self._writable:
                 log.warning("alerts are kept in memory only", error=str(error))

@@ -84,6 +84,6 @@ def test_no_stand_alarms_anybody_or_tells_of_its_backups(
     monkeypatch.setenv("GYM_STORE_DEMO", "1")
     told = tmp_path / "told"
     companions.start("env", ["sh", "-c", f"env > {told}.partial; mv {told}.partial {told}; sleep 600"])
-    wait_until(told.exists, "it has told its environment")
+    wait_until(told.exists)
     names = {line.partition("=")[0] for line in told.read_text().splitlines() if line.startswith("GYM_")}
     assert names & {"GYM_ALERT_WEBHOOKS", "GYM_STATUS_DIR", "GYM_STORE_DEMO"} == {"GYM_STORE_DEMO"}

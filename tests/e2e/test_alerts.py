@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from chaos.fault import make
 from ci import promtool
 from ci.cluster import Cluster
-from ci.stand import TOOL, Stand, standing
+from ci.stand import TOOL, Stand, StandError, standing
 from ci.status_directory import tell_drills
 from system.alerts import board
 from system.alerts import rules as rules_of
@@ -185,8 +185,10 @@ def test_backups_with_their_scheduler_and_without(alarmed: Alarmed) -> None:
     stand.companions.kill("scheduler")
     alarmed.fires("BackupStatusOld", "BackupMissed", "BackupUnverified")
     away = elsewhere.rename(stand.directory / "away")
+    elsewhere.write_text("the disk is not mounted")
     stand.companions.start("scheduler", command, stand.environment)
     alarmed.fires("BackupStoreAway")
+    elsewhere.unlink()
     away.rename(elsewhere)
     alarmed.is_over("BackupStoreAway", "BackupStatusOld", "BackupMissed", "BackupUnverified")
     stand.companions.kill("scheduler")
@@ -217,6 +219,8 @@ def test_a_disk_that_fills(on_a_small_disk: Stand) -> None:
     filler = stand.database.with_name("filler")
     fill(filler)
     alarmed.fires("DiskFilling", "ReadOnly")
+    with pytest.raises(StandError, match="could not be written"):
+        stand.run_tool("alerts", "ack", "DiskFilling", "--runtime", str(stand.runtime))
     filler.unlink()
     alarmed.is_over("DiskFilling", "ReadOnly")
 

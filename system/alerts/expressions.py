@@ -151,9 +151,9 @@ class Quantile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="qua
     def value(self, ring: Ring, now: float) -> float | None:
         since = now - durations.seconds(self.window)
         buckets: dict[float, float] = {}
-        for labels, points in ring.within(f"{self.metric}_bucket", since, now):
-            known = dict(labels)
-            grown = increase(points, since, now) if fits(known, self.labels) else None
+        for span in ring.spans(f"{self.metric}_bucket", since, now):
+            known = dict(span.labels)
+            grown = increase(span, since, now) if fits(known, self.labels) else None
             if grown is not None:
                 bound = float(known["le"])
                 buckets[bound] = buckets.get(bound, 0.0) + grown
@@ -233,7 +233,7 @@ def _rate(ring: Ring, now: float, metric: str, matchers: Matchers, window: str) 
     since = now - length_s
     grown = [
         one
-        for labels, points in ring.within(metric, since, now)
-        if fits(dict(labels), matchers) and (one := increase(points, since, now)) is not None
+        for span in ring.spans(metric, since, now)
+        if fits(dict(span.labels), matchers) and (one := increase(span, since, now)) is not None
     ]
     return sum(grown) / length_s if grown else None

@@ -6,14 +6,12 @@ The same functions over the same samples give the same values as `rate`, `increa
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 Labels = tuple[tuple[str, str], ...]
-Point = tuple[float, float]
-"""An instant, in seconds since the epoch, and a value."""
 Reading = tuple[str, Mapping[str, str], float]
 """A sample's name, its labels and its value."""
 
@@ -21,12 +19,32 @@ _NEARLY = 1.1
 """A series is taken to reach an end of its window when it ends within so many of its intervals of it."""
 
 
+class Point(NamedTuple):
+    """What a series was at an instant, in seconds since the epoch. `grown` is what it grew by since its first point.
+
+    A counter that is lower than before began anew, and grew by what it is.
+    """
+
+    at: float
+    value: float
+    grown: float
+
+
+class Span(NamedTuple):
+    """The points of one series in a window: the first, the last, and how many there are."""
+
+    labels: Labels
+    first: Point
+    last: Point
+    count: int
+
+
 class Ring:
     """The samples of the last `horizon_s` seconds, by name and labels. Memory is bounded by that and the interval."""
 
     def __init__(self, horizon_s: float) -> None:
         self._horizon_s = horizon_s
-        self._series: dict[str, dict[Labels, deque[Point]]] = {}
+        self._series: dict[str, dict[Labels, list[Point]]] = {}
         self._newest: dict[str, dict[Labels, float]] = {}
         self._at = float("-inf")
 
@@ -39,12 +57,12 @@ class Ring:
         for name, labels, value in readings:
             key = tuple(sorted(labels.items()))
             self._newest.setdefault(name, {})[key] = value
-            self._series.setdefault(name, {}).setdefault(key, deque()).append((now, value))
+            points = self._series.setdefault(name, {}).setdefault(key, [])
+            points.append(_next(points[-1], now, value) if points else Point(now, value, 0.0))
         for series in self._series.values():
             for key in list(series):
                 points = series[key]
-                while points and points[0][0] < now - self._horizon_s:
-                    points.popleft()
+                del points[: bisect_left(points, (now - self._horizon_s,))]
                 if not points:
                     del series[key]
 
@@ -52,23 +70,29 @@ class Ring:
         """What each series of that name was at the last reading; those that were not there are not here."""
         return self._newest.get(name, {})
 
-    def within(self, name: str, since: float, until: float) -> Iterator[tuple[Labels, Sequence[Point]]]:
-        """The points of each series of that name in that stretch of time, its ends included."""
+    def spans(self, name: str, since: float, until: float) -> Iterator[Span]:
+        """The span of each series of that name in that stretch of time, its ends included."""
         for labels, points in self._series.get(name, {}).items():
-            yield labels, [point for point in points if since <= point[0] <= until]
+            begin, end = bisect_left(points, (since,)), bisect_right(points, (until, math.inf))
+            if begin < end:
+                yield Span(labels, points[begin], points[end - 1], end - begin)
 
 
-def increase(points: Sequence[Point], since: float, until: float) -> float | None:
+def _next(before: Point, now: float, value: float) -> Point:
+    return Point(now, value, before.grown + (value - before.value if value >= before.value else value))
+
+
+def increase(span: Span, since: float, until: float) -> float | None:
     """By how much a counter grew in the window, extrapolated to its ends; None of fewer than two points."""
-    if len(points) < 2:
+    if span.count < 2:
         return None
-    (first_t, first), (last_t, last) = points[0], points[-1]
-    grown = last - first + sum(before for (_, before), (_, after) in itertools.pairwise(points) if after < before)
-    covered_s = last_t - first_t
-    interval_s = covered_s / (len(points) - 1)
-    to_start_s, to_end_s = first_t - since, until - last_t
-    if grown > 0 and first >= 0:  # A counter was never below zero.
-        to_start_s = min(to_start_s, covered_s * first / grown)
+    first, last = span.first, span.last
+    grown = last.grown - first.grown
+    covered_s = last.at - first.at
+    interval_s = covered_s / (span.count - 1)
+    to_start_s, to_end_s = first.at - since, until - last.at
+    if grown > 0 and first.value >= 0:  # A counter was never below zero.
+        to_start_s = min(to_start_s, covered_s * first.value / grown)
     reach_s = covered_s
     for gap_s in (to_start_s, to_end_s):
         reach_s += gap_s if gap_s < _NEARLY * interval_s else interval_s / 2

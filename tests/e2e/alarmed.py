@@ -97,7 +97,7 @@ class Alarmed:
 
 
 @contextlib.contextmanager
-def traffic(*calls: Callable[[], object], each: int = 1) -> Iterator[None]:
+def traffic(*calls: Callable[[], object], each: int = 1, pause_s: float = 0.01) -> Iterator[None]:
     """Each of the calls is made again and again, by so many at once, while the block runs."""
     ended = threading.Event()
 
@@ -105,7 +105,7 @@ def traffic(*calls: Callable[[], object], each: int = 1) -> Iterator[None]:
         while not ended.is_set():
             with contextlib.suppress(OSError, HTTPException):
                 call()
-            ended.wait(0.01)
+            ended.wait(pause_s)
 
     threads = [threading.Thread(target=work, args=(call,)) for call in calls for _ in range(each)]
     for thread in threads:

@@ -148,9 +148,19 @@ def test_rules_that_are_not_there_are_refused(tmp_path: Path) -> None:
         rules_of.read(tmp_path / "none.json")
 
 
+def ring_of(*values: float) -> Ring:
+    """A counter that was that, every ten seconds."""
+    ring = Ring(1000)
+    for number, value in enumerate(values):
+        ring.add(10.0 * number, [("gymkhana_a_total", {}, value)])
+    return ring
+
+
 def test_a_counter_that_began_anew_did_not_shrink() -> None:
-    assert increase([(0, 10), (10, 20), (20, 5), (30, 15)], 0, 30) == 25
-    assert increase([(0, 10)], 0, 30) is None
+    (span,) = ring_of(10, 20, 5, 15).spans("gymkhana_a_total", 0, 30)
+    assert increase(span, 0, 30) == 25
+    (span,) = ring_of(10, 20, 5, 15).spans("gymkhana_a_total", 0, 9)
+    assert increase(span, 0, 9) is None
 
 
 def test_a_quantile_of_nothing_is_above_nothing() -> None:
@@ -164,7 +174,7 @@ def test_the_ring_forgets() -> None:
     ring = Ring(10)
     for now in range(0, 100, 5):
         ring.add(now, [("gymkhana_a_total", {"x": "1"}, now)] if now < 50 else [])
-    assert list(ring.within("gymkhana_a_total", 0, 100)) == []
+    assert list(ring.spans("gymkhana_a_total", 0, 100)) == []
     assert ring.newest("gymkhana_a_total") == {}
 
 
@@ -172,8 +182,8 @@ def test_a_clock_that_was_set_back_begins_anew() -> None:
     ring = Ring(1000)
     for now in (100, 110, 50, 60):
         ring.add(now, [("gymkhana_a_total", {}, 1)])
-    ((_, points),) = ring.within("gymkhana_a_total", 0, 1000)
-    assert [at for at, _ in points] == [50, 60]
+    (span,) = ring.spans("gymkhana_a_total", 0, 1000)
+    assert (span.first.at, span.last.at, span.count) == (50, 60, 2)
 
 
 def test_the_story_reader_is_held_too() -> None:

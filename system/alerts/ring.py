@@ -36,7 +36,7 @@ class Span(NamedTuple):
     labels: Labels
     first: Point
     last: Point
-    count: int
+    points: int
 
 
 class Ring:
@@ -84,12 +84,12 @@ def _next(before: Point, now: float, value: float) -> Point:
 
 def increase(span: Span, since: float, until: float) -> float | None:
     """By how much a counter grew in the window, extrapolated to its ends; None of fewer than two points."""
-    if span.count < 2:
+    if span.points < 2:
         return None
     first, last = span.first, span.last
     grown = last.grown - first.grown
     covered_s = last.at - first.at
-    interval_s = covered_s / (span.count - 1)
+    interval_s = covered_s / (span.points - 1)
     to_start_s, to_end_s = first.at - since, until - last.at
     if grown > 0 and first.value >= 0:  # A counter was never below zero.
         to_start_s = min(to_start_s, covered_s * first.value / grown)

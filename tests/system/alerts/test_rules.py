@@ -183,7 +183,7 @@ def test_a_clock_that_was_set_back_begins_anew() -> None:
     for now in (100, 110, 50, 60):
         ring.add(now, [("gymkhana_a_total", {}, 1)])
     (span,) = ring.spans("gymkhana_a_total", 0, 1000)
-    assert (span.first.at, span.last.at, span.count) == (50, 60, 2)
+    assert (span.first.at, span.last.at, span.points) == (50, 60, 2)
 
 
 def test_the_story_reader_is_held_too() -> None:

@@ -218,3 +218,30 @@ def test_decisions_that_cannot_be_read_do_not_end_the_watch(tmp_path: Path) -> N
     assert states(one, NOW)["DrillFailed"] == "silenced"
     (place / "decisions.json").write_text("{")
     assert states(one, NOW + 1)["DrillFailed"] == "silenced", "what was said before counts"
+
+
+def test_a_silence_hides_from_receivers_and_its_end_shows(tmp_path: Path) -> None:
+    with hook() as there:
+        config = settings(tmp_path, alert_webhooks=there.url)
+        one = watch(config)
+        runtime, rules = config.runtime_directory(), one._rules
+        (tmp_path / "status" / "backups.prom").write_text("gymkhana_backups 1\n")
+        made = board.silence(runtime, rules, {"alertname": "DrillFailed"}, lasting_s=600, by="me", why="a rehearsal")
+        drilled(tmp_path, crash="fail")
+
+        def silenced() -> bool:
+            (alert,) = [alert for alert in one.document()["alerts"] if alert["name"] == "DrillFailed"]
+            return bool(alert["state"] == "silenced")
+
+        async def story() -> None:
+            running = asyncio.create_task(one.run())
+            await until(silenced)
+            looked = one._looked
+            await until(lambda: one._looked != looked)
+            assert there.told() == []
+            board.unsilence(runtime, made.id)
+            await until(lambda: bool(there.bodies))
+            running.cancel()
+
+        asyncio.run(story())
+        assert there.told() == [("firing", ["DrillFailed"])]

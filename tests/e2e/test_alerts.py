@@ -105,14 +105,14 @@ def test_a_lock_on_the_database(alarmed: Alarmed) -> None:
     """Everybody's write waits for it, and those that come after are too few to outweigh them."""
     stand = alarmed.stand
     users = players(stand)[:4]
+
+    def hold() -> None:
+        with make("hold-write-lock", seconds="1").inject(stand.target()):
+            time.sleep(1)  # as long as it is held: that is the cause, and nothing is waited for
+
     with traffic(*(lambda user=user: edit(user) for user in users), each=4, pause_s=0.3):
-
-        def locked() -> bool:
-            with make("hold-write-lock", seconds="1").inject(stand.target()):
-                time.sleep(1)  # as long as it is held: that is the cause, and nothing is waited for
-            return alarmed.firing("SlowDatabase")
-
-        until(locked, "SlowDatabase fires")
+        with traffic(hold):
+            alarmed.fires("SlowDatabase")
         alarmed.is_over("SlowDatabase")
 
 

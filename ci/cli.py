@@ -23,6 +23,7 @@ VERBS: Mapping[str, str] = {
     "backup": "Back the database up, and bring it back.",
     "admin": "Make the accounts of the admin part, list them, disable them.",
     "schedule": "Make backups when they are due, verify them and prune, until told to stop.",
+    "alerts": "See what fires, acknowledge or silence it, and try whether anybody is told.",
     "load": "Put users on the service and judge how it served them.",
     "chaos": "Break a marked target on purpose, and heal it.",
     "drill": "Break the service under load, bring it back, and prove what was lost.",

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
@@ -25,6 +26,7 @@ from system.admin import pages, room
 from system.admin.desk import open_desk
 from system.admin.headers import of_admin
 from system.admission import Door
+from system.alerts.watch import Watch
 from system.database import Limits, async_engine_for, engine_for, is_sqlite, sqlite_path
 from system.dispatch import Dispatch
 from system.edge import Edge
@@ -41,6 +43,9 @@ from system.reporting.recorder import LAST_FLUSH_S, Recorder
 from system.reporting.retention import Retention, prune
 from system.settings import Settings
 from system.slowness import Slowness
+from system.status_files import StatusFiles
+
+log = structlog.get_logger()
 
 
 def open_reads(config: Settings) -> Reads:
@@ -71,6 +76,11 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     rates = Rates(config.rate_requests, config.rate_window_s, config.rate_clients) if config.rate_requests else None
     recorder = Recorder(worker=config.worker)
 
+    file = sqlite_path(config.database_url) if is_sqlite(config.database_url) else None
+    status = StatusFiles(config.status_dir) if config.status_dir else None
+    page = metrics.Page(config.port, config.runtime_directory(), file, status)
+    alerts = Watch(config, page)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         lanes = Lanes(
@@ -91,7 +101,8 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         await lanes.open()
         beside = [asyncio.create_task(app.state.health.watch())]
         if config.worker == 1:
-            beside.append(asyncio.create_task(periodic.run(lanes, recorder.losses)))
+            beside.append(asyncio.create_task(periodic.run(lanes, recorder.losses, on_a_server=file is None)))
+            beside.append(asyncio.create_task(alerts.run()))
             beside.append(asyncio.create_task(prune(lanes, Retention(config.activity_days, config.activity_rows))))
             beside.append(asyncio.create_task(events.count(lanes, recorder.losses)))
         recording = asyncio.create_task(recorder.run(lanes))
@@ -99,6 +110,8 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
             beside.append(asyncio.create_task(history.keep(app.state.health, recorder)))
         if config.workers > 1:
             beside.append(asyncio.create_task(_leave_pages(config)))
+        for task in beside:
+            task.add_done_callback(_say_if_it_broke)
         try:
             yield
         finally:
@@ -122,6 +135,8 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
     app.state.settings = config
+    app.state.page = page
+    app.state.alerts = alerts
     places = (user_routes, tournament_routes, challenge_routes, notification_routes, operations_routes, health)
     routers = [*(routes.router for routes in places), *room.routers()]
     for router in routers:
@@ -138,6 +153,12 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     )
 
 
+def _say_if_it_broke(task: asyncio.Task[None]) -> None:
+    """What runs beside the requests ends with the process; anything else is somebody's mistake, and must be seen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a job of the service's own has ended", error=repr(error), exc_info=error)
+
+
 async def _leave_pages(config: Settings) -> None:
     while True:
         await asyncio.to_thread(metrics.leave_page, config.runtime_directory())
@@ -145,10 +166,10 @@ async def _leave_pages(config: Settings) -> None:
 
 
 async def _metrics(request: Request) -> Response:
-    config: Settings = request.app.state.settings
+    page: metrics.Page = request.app.state.page
     # In a thread: the kernel takes milliseconds to list a thousand connections.
-    page = await asyncio.to_thread(metrics.render, config.port, config.runtime_directory())
-    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+    content = await asyncio.to_thread(page.render)
+    return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import msgspec
 import structlog
@@ -25,7 +25,7 @@ from system import metrics, processes
 from system.admission import Door, Lane
 from system.errors import READ_ONLY, OutcomeUnknown, ServiceError, Unavailable
 from system.jobs import RECORDS, Caller, Job, Operation
-from system.metrics import LANE_SHED, SHIP_SECONDS
+from system.metrics import FENCED, LANE_SHED, SHIP_SECONDS
 from system.modes import Modes
 from system.reads import ReadFailed, Reads, ReadTooLong
 from system.reporting.fingerprints import cause_of
@@ -129,16 +129,20 @@ class Lanes:
         await self._writer.stop()
         await self._reader.close()
 
-    def fence(self, reason: str) -> None:
-        """Refuses everything from now on. Stays so until the process ends."""
+    def fence(self, reason: str, cause: Literal["file", "damage"] = "damage") -> None:
+        """Refuses everything from now on. Stays so until the process ends.
+
+        The cause is `file` when another file, or none, is at the database's path.
+        """
         if not self.fenced:
             self.fenced = reason
+            FENCED.labels(cause).set(1)
             log.error("database fenced", reason=reason)
 
     def look(self) -> str:
         """Looks whether the database is still the one we opened; returns what fences us, empty when nothing does."""
         if not self.fenced and (trouble := self._reader.trouble()):
-            self.fence(trouble)
+            self.fence(trouble, "file")
         return self.fenced
 
     async def write(self, job: Job, *args: Any, operation: Operation, caller: Caller | None = None) -> Written:
@@ -224,6 +228,10 @@ class Lanes:
     async def damage(self) -> str:
         """What the engine's own quick check finds wrong with the database, empty when nothing is."""
         return await self.long_read("health", self._reader.damage)
+
+    async def deadlocks(self) -> int:
+        """How many deadlocks the database server has counted; none on an engine that has no such thing."""
+        return await self.long_read("health", self._reader.deadlocks)
 
     def _patience(self, lane: Lane, domain: str, entered: float) -> None:
         """Raises Unavailable when a job has waited in its lane for longer than anybody may just now."""

@@ -38,6 +38,9 @@ FIRST_RETRY_MS = 1_000
 _REASON_CHARACTERS = 300
 _WRITE = insert(outbox)
 _PENDING = select(func.count()).select_from(outbox).where(outbox.c.state == PENDING)
+_NEXT = (  # By the index alone, however many wait.
+    select(outbox.c.at_ms).where(outbox.c.state == PENDING).order_by(outbox.c.next_attempt_ms, outbox.c.id).limit(1)
+)
 _DUE = (
     select(outbox)
     .where(outbox.c.state == PENDING, outbox.c.next_attempt_ms <= bindparam("now_ms"))
@@ -229,6 +232,11 @@ def mark_all_read(session: Session, operation: Operation) -> Reply:
 def pending_count(connection: Reader) -> int:
     """How many outbox entries wait for delivery."""
     return int(connection.execute(_PENDING).scalar_one())
+
+
+def backlog(connection: Reader) -> tuple[int, int | None]:
+    """How many outbox entries wait for delivery, and when the next in line was written; None when nothing waits."""
+    return pending_count(connection), connection.execute(_NEXT).scalar_one_or_none()
 
 
 def listing(connection: Reader, user_id: int, unread: bool, limit: int, before: int) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from typing import Protocol
 import structlog
 
 from system import processes
+from system.alerts.receivers import ReceiverRefused
+from system.alerts.rules import RulesRefused
+from system.alerts.watch import configured_receivers, configured_rules
 from system.app import make_app
 from system.edge import Edge
 from system.logs import configure_logs
@@ -137,7 +140,9 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         check_schema(config.database_url)
-    except SchemaTrouble as error:
+        configured_rules(config)
+        configured_receivers(config)
+    except (SchemaTrouble, RulesRefused, ReceiverRefused) as error:
         processes.say(str(error))
         return 2
     import uvloop

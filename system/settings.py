@@ -32,6 +32,23 @@ class Settings(BaseSettings):
     """Directory where failpoints are armed. Unset, as in production, no failpoint exists."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    status_dir: Path | None = None
+    """Directory where others leave how the backups are and how the last drills went (`status_files.py`)."""
+    alert_rules: Path | None = None
+    """File with the alert rules; `alerts/rules.json` when unset."""
+    alert_interval_s: float = Field(default=5.0, gt=0)
+    """How often the rules are looked at."""
+    alert_webhooks: str = Field(default="", repr=False)
+    """Addresses that alerts are posted to, separated by spaces."""
+    alert_mail: str = Field(default="", repr=False)
+    """`smtp://user:password@host:port?to=…&from=…`, or `smtps:`: who gets alerts by mail, and through which server."""
+    alert_repeat_s: float = Field(default=4 * 3600.0, gt=0)
+    """How long after a notice the same is told again, while nobody has acknowledged it."""
+    alert_retry_s: float = Field(default=1.0, gt=0)
+    """How long after a failed attempt to tell it the next is made; then twice as long, and so on."""
+    alert_url: str = ""
+    """Where people look when they are told, in notices; the service's own address when unset."""
+
     request_places: int = Field(default=1024, ge=1)
     """Requests inside the service and before its door at once; one more is refused. One domain may hold half of them."""
     rate_requests: int = Field(default=0, ge=0)

@@ -77,10 +77,12 @@ def run(
       gymkhana drill run crash lost-database --users 100 --quick
       gymkhana drill run server --database postgres
 
-    Exits with 0 when everything gated passed, 1 when something failed, 3 when something could not be told.
+    Exits with 0 when everything gated passed, 1 when something failed, 3 when something could not be told. Where
+    GYM_STATUS_DIR names a directory, it is told there how each went, for the service's alerts.
     """
     from pathlib import Path
 
+    from ci import status_directory
     from ci.drills import full_pace, quick_pace
     from ci.suite import Suite, chosen, require_programs
     from loadtests.scenario import GYM_DAY
@@ -88,7 +90,7 @@ def run(
     wanted = chosen(drills, database)
     require_programs(wanted)
     pace = quick_pace(users) if quick else full_pace(users)
-    suite = Suite(wanted, pace, seed, Path(runs), Path(scenario or GYM_DAY), tool, database)
+    suite = Suite(wanted, pace, seed, Path(runs), Path(scenario or GYM_DAY), tool, database, status_directory.named())
     if dry_run:
         click.echo(suite.plan())
         return

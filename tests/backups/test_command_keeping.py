@@ -85,6 +85,19 @@ def test_gauges_for_prometheus(house: House, store: list[str]) -> None:
     assert (values["gymkhana_backups"], values["gymkhana_backup_alarms"]) == ("2", "1")
     assert values["gymkhana_backup_verified_age_seconds"] == "NaN"
     assert float(values["gymkhana_backup_age_seconds"]) >= 0
+    assert values["gymkhana_backup_verified_timestamp_seconds"] == "0.0"
+
+
+def test_gauges_go_into_a_file_as_a_whole(house: House, store: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "backups.prom"
+    out.write_text("old")
+    result = invoke("status", "--prometheus", "--out", str(out), *store)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "\ngymkhana_backups 2\n" in out.read_text()
+    assert list(tmp_path.glob("backups.prom*")) == [out]
+    result = invoke("status", "--json", "--out", str(out), *store)
+    assert result.exit_code == 2
+    assert "--out is for --prometheus" in result.output
 
 
 def test_the_detail_of_a_health_check(house: House, store: list[str]) -> None:

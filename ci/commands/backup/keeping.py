@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     "--max-unrehearsed", metavar="TIME", help="How old the newest rehearsed one may be.  [default: not asked]"
 )
 @click.option("--prometheus", is_flag=True, help="Gauges for Prometheus on standard output.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="With --prometheus: into that file, replaced as a whole; GYM_STATUS_DIR/backups.prom is for the service.",
+)
 @click.option("--health", is_flag=True, help="A health check's answer (application/health+json) on standard output.")
 @options.as_json
 def status(
@@ -30,18 +36,23 @@ def status(
     max_unverified: str | None,
     max_unrehearsed: str | None,
     prometheus: bool,
+    out: str | None,
     health: bool,
     as_json: bool,
 ) -> None:
     """Say whether the backups are all right, whoever forgot to make them. Exits with 1 when an alarm is on.
 
     \b
-    Example:
+    Examples:
       gymkhana backup status --max-age 26h --max-unverified 48h --max-unrehearsed 8d
+      gymkhana backup status --prometheus --out /srv/gym/status/backups.prom
     """
+    from pathlib import Path
+
     import msgspec
 
     from backups.clock import SYSTEM
+    from backups.disk import write_durably
     from backups.keeping import status as statuses
     from backups.keeping.schedule import duration
     from backups.keys.keyring import Keyring
@@ -50,6 +61,8 @@ def status(
 
     if prometheus + health + as_json > 1:
         raise click.UsageError("Say one of --prometheus, --health and --json.")
+    if out and not prometheus:
+        raise click.UsageError("--out is for --prometheus; say both.")
     limits = statuses.Limits(
         duration(max_age),
         duration(max_unverified) if max_unverified else None,
@@ -64,7 +77,11 @@ def status(
     if as_json:
         say_json({"ok": found.ok, "store": vault.address, **msgspec.to_builtins(found)})
     elif prometheus:
-        click.echo(statuses.prometheus(found), nl=False)
+        text = statuses.prometheus(found, records=vault.keeps_records)
+        if out:
+            write_durably(Path(out), text.encode())
+        else:
+            click.echo(text, nl=False)
     elif health:
         say_json(statuses.health(found))
     else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,20 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ci.commands.load_compare import compare
+from ci.commands.load_told import Outcome, say, say_json
 
 if TYPE_CHECKING:
-    from ci.record import Criterion
     from ci.sampler import Sampler
     from ci.stand import Stand
-    from loadtests.assessment import Assessment
     from loadtests.fail_fast import Prospects
-    from loadtests.generator import GeneratorSample
-    from loadtests.history import History
-    from loadtests.measure import Figures
-    from loadtests.omission import Omission
     from loadtests.plan import LoadPlan
     from loadtests.scenario import Scenario
-    from loadtests.service_levels import Judged, Result
     from loadtests.tools import RunningLoad
 
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 3}
@@ -206,9 +199,9 @@ def _load(order: Order, *, as_json: bool) -> str:
                 told = _accounted(told, place.stand, plan, sampler)
     _draw(plan, order.tool, scenario, told)
     if as_json:
-        _say_json(plan, order, told)
+        say_json(plan, order.tool, order.profile, told)
     else:
-        _say(plan, order.tool, told)
+        say(plan, order.tool, told)
     return told.verdict
 
 
@@ -219,24 +212,6 @@ class Place:
     url: str
     population: Path
     stand: Stand | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What there is to tell of a load: its figures, and what became of its writes where there was storage to look at."""
-
-    history: History
-    generator: Sequence[GeneratorSample]
-    assessment: Assessment
-    accounts: tuple[Criterion, ...] = ()
-
-    @property
-    def verdict(self) -> Result:
-        """The worse of both."""
-        from ci import judge
-
-        results = {self.assessment.verdict, *([judge.verdict(self.accounts)] if self.accounts else [])}
-        return "fail" if "fail" in results else "unknown" if "unknown" in results else "pass"
 
 
 def _accounted(told: Outcome, stand: Stand, plan: LoadPlan, sampler: Sampler) -> Outcome:
@@ -401,91 +376,3 @@ def _watch(load: RunningLoad, scenario: Scenario, prospects: Prospects | None) -
     if live:
         click.echo("\r\x1b[K", nl=False, err=True)
     return stopped
-
-
-def _say(plan: LoadPlan, tool: str, told: Outcome) -> None:
-    assessment = told.assessment
-    steady = assessment.steady
-    open_model = plan.shape.model == "open"
-    _say_flows([*steady.flows, steady.total])
-    _say_omission(assessment.omission)
-    expected = f", {steady.expected_rate:.1f} expected" if steady.expected_rate else ""
-    cores = "" if assessment.generator_cores is None else f"; {tool} used {assessment.generator_cores:.2f} cores"
-    click.echo(
-        f"\n{steady.users:.0f} {'in flight' if open_model else 'users'} for {steady.window.seconds:.0f} s: "
-        f"{steady.total.rate:.1f} requests/s{expected}{cores}. Seed {plan.seed}.\n"
-    )
-    for level in assessment.levels:
-        why = f"  {level.why}" if level.why else ""
-        click.echo(f"{level.result.upper():8}{level.name:24} {_measured(level):>12}  {level.goal}{why}")
-    for one in told.accounts:
-        click.echo(
-            f"{one.result.upper():8}{one.id:24} {one.measured:>12}  {one.goal}{f'  {one.why}' if one.why else ''}"
-        )
-    for doubt in assessment.doubts:
-        click.echo(f"UNKNOWN {doubt}")
-    if assessment.stopped:
-        click.echo(f"STOPPED {assessment.stopped}")
-    click.echo(f"\n{told.verdict.upper()}  {plan.directory}")
-
-
-def _say_flows(rows: Sequence[Figures]) -> None:
-    """The table of flows; a dash is a percentile with fewer than ten requests beyond it."""
-    click.echo(
-        f"{'flow':14}{'requests':>10}{'failures':>10}{'refused':>9}{'per s':>9}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}"
-    )
-    for row in rows:
-        click.echo(
-            f"{row.name:14}{row.requests:>10}{row.failures:>10}{row.refused:>9}{row.rate:>9.1f}"
-            f"{_ms(row.p50_ms):>9}{_ms(row.p95_ms):>9}{_ms(row.p99_ms):>9}"
-        )
-
-
-def _say_omission(omission: Omission) -> None:
-    """The percentiles once more, as they were and as they would be had no user waited."""
-    click.echo(f"\nCoordinated omission, {omission.method}:")
-    for seen in (omission.raw, omission.corrected):
-        click.echo(
-            f"{seen.label:14}{seen.samples:>10}{'':28}{_ms(seen.p50_ms):>9}{_ms(seen.p95_ms):>9}{_ms(seen.p99_ms):>9}"
-        )
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else "failed" if math.isinf(value) else f"{value:.1f}"
-
-
-def _measured(level: Judged) -> str:
-    if level.measured is None:
-        return "-"
-    if level.unit == "share":
-        return f"{level.measured:.2%}"
-    return "failed" if math.isinf(level.measured) else f"{level.measured:.1f} ms"
-
-
-def _say_json(plan: LoadPlan, order: Order, told: Outcome) -> None:
-    import msgspec
-
-    assessment = told.assessment
-    steady = assessment.steady
-    document: dict[str, Any] = {
-        "run": plan.run,
-        "verdict": told.verdict,
-        "profile": order.profile,
-        "stopped": assessment.stopped,
-        "doubts": assessment.doubts,
-        "levels": assessment.levels,
-        "accounts": told.accounts,
-        "flows": steady.flows,
-        "total": steady.total,
-        "omission": assessment.omission,
-        "users": steady.users,
-        "seconds": steady.window.seconds,
-        "rate": steady.total.rate,
-        "expected_rate": steady.expected_rate,
-        "offered_p95_ms": steady.offered_p95_ms,
-        "failures_in_all": assessment.whole.total.failures,
-        "generator": {"tool": order.tool, "cores": assessment.generator_cores},
-        "seed": plan.seed,
-        "directory": str(plan.directory),
-    }
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1).decode())

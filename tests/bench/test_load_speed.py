@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ci.stand import Stand, standing
+from loadtests import population
 from tests.bench.conftest import Report
 from tests.bench.figures import at_most, plain
 from tests.loadtests.stub import Stub
@@ -24,7 +26,7 @@ class Silent:
     def write(self, line): pass
 client = HTTPClient.from_url(sys.argv[1], concurrency=1)
 kinds = {"with": LedgerWriter(pathlib.Path(sys.argv[2]), "R", "bench"), "without": Silent()}
-headers = {"Authorization": "Bearer token-1", "Content-Type": "application/json"}
+headers = {"Authorization": f"Bearer {sys.argv[3]}", "Content-Type": "application/json"}
 def block(ledger, first):
     began = time.perf_counter()
     for number in range(first, first + 50):
@@ -32,6 +34,7 @@ def block(ledger, first):
         ledger.write(Invoke(op=op, flow="edit-profile", user=1, t=t))
         response = client.request("PATCH", "/users/me", b'{"bio":"x"}', headers | {"Operation-Id": op})
         response.read()
+        assert response.status_code == 200, response.status_code
         told = response.info()
         ledger.write(Done(op=op, flow="edit-profile", user=1, t=t, d=time.monotonic() - t, status=200, outcome="ok",
                           write=True, digest=told.get("effect-digest"), seq=number, db=1.5, lag=0.1))
@@ -55,12 +58,28 @@ def stub(tmp_path: Path) -> Iterator[Stub]:
     service.kill()
 
 
-def test_throughput_with_a_ledger_and_without(stub: Stub, tmp_path: Path, report: Report) -> None:
-    """The median of what 120 pairs of blocks show."""
-    command = [sys.executable, "-c", CLIENT, stub.url, str(tmp_path / "ledger.jsonl")]
+def _rates(url: str, token: str, directory: Path) -> list[tuple[float, float]]:
+    """120 pairs of blocks: writes a second with a ledger, and without."""
+    command = [sys.executable, "-c", CLIENT, url, str(directory / "bench.jsonl"), token]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=110).stdout
     rates = json.loads(said)
-    pairs = list(zip(rates["with"], rates["without"], strict=True))
+    return list(zip(rates["with"], rates["without"], strict=True))
+
+
+def test_throughput_with_a_ledger_and_without(tmp_path: Path, report: Report) -> None:
+    """The median of what 120 pairs of blocks show, on the service itself."""
+    with standing(Stand(tmp_path / "stand")) as stand:
+        stand.build(users=4, tournaments=1, matches=1, seed=1)
+        stand.start()
+        stand.wait_ready()
+        pairs = _rates(stand.url, population.read(stand.population).users[0].token, tmp_path)
     assert len(pairs) == 120
-    report(plain("writes without a ledger", rates["without"], "1/s"))
+    report(plain("writes without a ledger", [off for _, off in pairs], "1/s"))
     report(at_most("throughput the ledger takes", [(1 - on / off) * 100 for on, off in pairs], "%", 3))
+
+
+def test_what_two_lines_cost_where_nothing_else_does(stub: Stub, tmp_path: Path, report: Report) -> None:
+    """The same beside a service that does nothing: the seconds of each write that are the ledger's."""
+    pairs = _rates(stub.url, "token-1", tmp_path)
+    report(plain("writes to a stub without a ledger", [off for _, off in pairs], "1/s"))
+    report(plain("a write's two lines", [(1 / on - 1 / off) * 1e6 for on, off in pairs], "us"))

@@ -219,7 +219,7 @@ def test_two_rounds_while_nobody_watched_begin_a_new_generation(make: Callable[.
         first.write(3)
         first.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     first.write()
-    broken(first, make(), "somebody else")
+    broken(first, make(), "while nobody watched it")
 
 
 def test_a_foreign_checkpointer_is_kept_out_while_the_log_is_held(make: Callable[..., Ferry]) -> None:
@@ -287,7 +287,7 @@ def test_a_log_that_was_removed_begins_a_new_generation(make: Callable[..., Ferr
     first.shipper.close()
     first.writer.close()  # the last one removes log and index
     assert not stage.database.with_name("gym.db-wal").exists()
-    broken(first, make(), "somebody else")
+    broken(first, make(), "while nobody watched it")
 
 
 def test_a_database_replaced_under_a_live_shipper_begins_a_new_generation(

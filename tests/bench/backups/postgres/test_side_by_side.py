@@ -12,6 +12,7 @@ import pytest
 
 from backups.postgres.binaries import Binaries, binaries, installations
 from backups.postgres.server import Server
+from tests.backups.databases import wait_until
 from tests.bench.backups.postgres import clusters, failover, goals, pgbackrest, side_by_side
 from tests.bench.goals import judged
 
@@ -98,6 +99,8 @@ def test_what_a_standby_lacks_is_counted_as_lost(live: Server, tmp_path: Path) -
         with standby.connect("postgres") as connection:
             connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
             connection.execute("SELECT pg_reload_conf()")
+            receiving = "SELECT count(*) FROM pg_stat_wal_receiver"
+            wait_until(lambda: connection.execute(receiving).fetchone() == (0,), "the standby gets nothing", 30.0)
         done = failover.fail_over(live, standby, phase_s=0.0)
         with standby.connect() as connection:
             kept = connection.execute("SELECT count(*) FROM checks").fetchone()

@@ -36,6 +36,8 @@ class Row:
     answered: tuple[int, ...]
 
 
+RECORDS = Row(VIEWERS | {"read:records"}, (200,))
+
 TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/admin"): Row(VIEWERS, (200,)),
     ("GET", "/admin/assets/{name}"): Row(ANYBODY, (404,)),
@@ -56,6 +58,19 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/admin/tokens"): Row(ADMINS, (400,)),
     ("POST", "/admin/tokens/{token_id}/revoke"): Row(ADMINS, (404,)),
     ("GET", "/admin/audit"): Row(ADMINS | {"read:records"}, (200,)),
+    ("GET", "/admin/api/activity"): RECORDS,
+    ("GET", "/admin/api/activity.csv"): RECORDS,
+    ("GET", "/admin/api/activity.ndjson"): RECORDS,
+    ("GET", "/admin/api/deliveries"): RECORDS,
+    ("GET", "/admin/api/deliveries.csv"): RECORDS,
+    ("GET", "/admin/api/deliveries.ndjson"): RECORDS,
+    ("GET", "/admin/api/errors"): RECORDS,
+    ("GET", "/admin/api/errors.csv"): RECORDS,
+    ("GET", "/admin/api/errors.ndjson"): RECORDS,
+    ("GET", "/admin/api/health"): RECORDS,
+    ("GET", "/admin/api/health.csv"): RECORDS,
+    ("GET", "/admin/api/health.ndjson"): RECORDS,
+    ("GET", "/admin/api/rollups"): RECORDS,
 }
 
 

@@ -34,6 +34,7 @@ from system.errors import Invalid, NotFound, ServiceError
 from system.failpoints import Failpoints
 from system.lanes import Lanes
 from system.modes import Modes
+from system.openapi import docs_routes
 from system.passwords import HashingPool
 from system.problems import problem_bytes
 from system.rates import Rates
@@ -129,8 +130,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         title="Gymkhana's gym platform",
         version=_version(),
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # `openapi/` serves the description, and the page that shows it
         telemetry={"tracing": False, "metrics": False, "logs": False},  # which asks the environment at every request
         redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
@@ -141,6 +141,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     routers = [*(routes.router for routes in places), *room.routers()]
     for router in routers:
         app.include_router(router)
+    app.include_router(docs_routes.router)
     app.add_api_route("/metrics", _metrics, include_in_schema=False, response_model=None)
     app.add_exception_handler(ServiceError, _problem)
     app.add_exception_handler(HTTPException, _http_problem)

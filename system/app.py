@@ -22,7 +22,10 @@ from system import (
     tournament_routes,
     user_routes,
 )
-from system.admin import pages, room
+from system.admin import guard, pages, room
+from system.admin.boards.board import Service
+from system.admin.boards.live import Feeds
+from system.admin.boards.recent import Recent
 from system.admin.desk import open_desk
 from system.admin.headers import of_admin
 from system.admission import Door
@@ -99,8 +102,12 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         app.state.health = health.Health(lanes, config.database_url, recorder.losses)
         app.state.passwords = HashingPool(config.hash_threads, config.hash_places)
         app.state.admin = open_desk(config, app.state.passwords, room.rules())
+        recent = Recent(page)
+        app.state.feeds = Feeds(Service(lanes, app.state.health, recent, alerts, config))
         await lanes.open()
         beside = [asyncio.create_task(app.state.health.watch())]
+        beside.append(asyncio.create_task(recent.run()))
+        beside.append(asyncio.create_task(guard.keep_remembered(lanes, app.state.admin)))
         if config.worker == 1:
             beside.append(asyncio.create_task(periodic.run(lanes, recorder.losses, on_a_server=file is None)))
             beside.append(asyncio.create_task(alerts.run()))

@@ -41,7 +41,7 @@ _DONE: Final = {
 }
 
 
-@routes.get(ALERTS, least=Role.VIEWER, scope="read:boards", board="Alerts")
+@routes.get(ALERTS, least=Role.VIEWER, scope="read:boards", board="Alerts", watchable=True)
 async def alerts(request: Request, done: str = "") -> Response:
     """Every alert with where it is, and the silences in force."""
     told = await asyncio.to_thread(_told, request)

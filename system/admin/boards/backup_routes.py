@@ -27,7 +27,7 @@ LATE_S: Final = 300.0
 LISTED: Final = 100
 
 
-@routes.get("/admin/backups", least=Role.VIEWER, scope="read:boards", board="Backups")
+@routes.get("/admin/backups", least=Role.VIEWER, scope="read:boards", board="Backups", watchable=True)
 async def backups(request: Request) -> Response:
     """What was last known of the backups."""
     place: Path | None = request.app.state.settings.status_dir

@@ -26,7 +26,7 @@ NONE: Final = "'none'"
 _HASHES: Final = re.compile(rb"(style|script)-src 'sha256-([A-Za-z0-9+/=]{44})'")
 
 
-@routes.get(DRILLS, least=Role.VIEWER, scope="read:boards", board="Drills")
+@routes.get(DRILLS, least=Role.VIEWER, scope="read:boards", board="Drills", watchable=True)
 async def drills(request: Request, drill: Annotated[str, Query(max_length=80)] = "") -> Response:
     """The last runs, of one drill or of all of them."""
     place: Path = request.app.state.settings.runs_dir
@@ -47,7 +47,7 @@ async def drills(request: Request, drill: Annotated[str, Query(max_length=80)] =
     )
 
 
-@routes.get("/admin/drills/{run_id}/report", least=Role.VIEWER, scope="read:boards")
+@routes.get("/admin/drills/{run_id}/report", least=Role.VIEWER, scope="read:boards", watchable=True)
 async def report(request: Request, run_id: str) -> Response:
     """The run's page, in a sandbox: it shows itself and runs its own script, and is nobody's session."""
     page = await asyncio.to_thread(drill_runs.report, request.app.state.settings.runs_dir, run_id)

@@ -18,13 +18,13 @@ routes = Routes()
 LIST = "README"
 
 
-@routes.get("/admin/runbooks", least=Role.VIEWER, scope="read:boards")
+@routes.get("/admin/runbooks", least=Role.VIEWER, scope="read:boards", watchable=True)
 async def listing(request: Request) -> Response:
     """Which runbooks there are, and for what."""
     return await _page(request, LIST)
 
 
-@routes.get("/admin/runbooks/{name}", least=Role.VIEWER, scope="read:boards")
+@routes.get("/admin/runbooks/{name}", least=Role.VIEWER, scope="read:boards", watchable=True)
 async def runbook(request: Request, name: str) -> Response:
     """One runbook."""
     return await _page(request, name)

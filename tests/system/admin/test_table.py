@@ -59,6 +59,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/admin/tokens"): Row(ADMINS, (200,)),
     ("POST", "/admin/tokens"): Row(ADMINS, (400,)),
     ("POST", "/admin/tokens/{token_id}/revoke"): Row(ADMINS, (404,)),
+    ("GET", "/admin/system"): Row(VIEWERS | {"read:boards"}, (200,)),
+    ("GET", "/admin/live"): Row(VIEWERS | {"read:boards"}, (400,)),
     ("GET", "/admin/audit"): Row(ADMINS | {"read:records"}, (200,)),
     ("GET", "/admin/api/activity"): RECORDS,
     ("GET", "/admin/api/activity.csv"): RECORDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from backups.stores.store import Store
 from backups.vaults import vault_at
 from backups.verify import verify
 from ci.rehearsal import Rehearsal
-from ci.status_directory import tell_backups
+from ci.status_directory import Timelines, tell_backups
 
 PATIENCE_S: Final = (5.0, 30.0, 120.0, 600.0)
 """How long to wait after a failure, then after the next."""
@@ -55,6 +55,7 @@ class Scheduler:
     demonstration: bool = False
     status_dir: Path | None = None
     """Where the service reads how the backups are."""
+    timelines: Timelines = field(default_factory=Timelines)
 
     def run(self) -> None:
         """Never returns. Raises UsageError for what could not work even the first time; later failures are tried again."""
@@ -86,7 +87,8 @@ class Scheduler:
         if self.status_dir is None:
             return
         try:
-            tell_backups(self.status_dir, vault_at(self.stores, self.keyring))
+            vault = vault_at(self.stores, self.keyring)
+            tell_backups(self.status_dir, vault, due=self.due(), course=self.timelines.of(vault))
         except (BackupError, OSError) as error:
             tell("status not told", error=str(error))
 

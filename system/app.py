@@ -22,7 +22,10 @@ from system import (
     tournament_routes,
     user_routes,
 )
-from system.admin import pages, room
+from system.admin import guard, pages, room
+from system.admin.boards.board import Service
+from system.admin.boards.live import Feeds
+from system.admin.boards.recent import Recent
 from system.admin.desk import open_desk
 from system.admin.headers import of_admin
 from system.admission import Door
@@ -34,6 +37,7 @@ from system.errors import Invalid, NotFound, ServiceError
 from system.failpoints import Failpoints
 from system.lanes import Lanes
 from system.modes import Modes
+from system.openapi import docs_routes
 from system.passwords import HashingPool
 from system.problems import problem_bytes
 from system.rates import Rates
@@ -98,8 +102,12 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         app.state.health = health.Health(lanes, config.database_url, recorder.losses)
         app.state.passwords = HashingPool(config.hash_threads, config.hash_places)
         app.state.admin = open_desk(config, app.state.passwords, room.rules())
+        recent = Recent(page)
+        app.state.feeds = Feeds(Service(lanes, app.state.health, recent, alerts, config))
         await lanes.open()
         beside = [asyncio.create_task(app.state.health.watch())]
+        beside.append(asyncio.create_task(recent.run()))
+        beside.append(asyncio.create_task(guard.keep_remembered(lanes, app.state.admin)))
         if config.worker == 1:
             beside.append(asyncio.create_task(periodic.run(lanes, recorder.losses, on_a_server=file is None)))
             beside.append(asyncio.create_task(alerts.run()))
@@ -129,8 +137,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         title="Gymkhana's gym platform",
         version=_version(),
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # `openapi/` serves the description, and the page that shows it
         telemetry={"tracing": False, "metrics": False, "logs": False},  # which asks the environment at every request
         redirect_slashes=False,  # a path is right or not there; a redirected write would lose its answer on the way
     )
@@ -141,6 +148,7 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
     routers = [*(routes.router for routes in places), *room.routers()]
     for router in routers:
         app.include_router(router)
+    app.include_router(docs_routes.router)
     app.add_api_route("/metrics", _metrics, include_in_schema=False, response_model=None)
     app.add_exception_handler(ServiceError, _problem)
     app.add_exception_handler(HTTPException, _http_problem)

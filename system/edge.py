@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -32,6 +33,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOG_IN, LOG_INS = "/admin/log-in", "admin-log-ins"
 """The admin part's log-in, and the domain that it is by itself."""
+LIVE = "/admin/live"
+"""Where boards are watched: answers that go on for as long as somebody looks."""
 ALWAYS = ("/health/", "/metrics")
 """Paths answered however full the service is: whoever asks how it is must be told."""
 DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notifications", "operations", "admin", LOG_INS)
@@ -39,6 +42,23 @@ DOMAINS = ("users", "sessions", "tournaments", "matches", "challenges", "notific
 READS = ("GET", "HEAD", "OPTIONS")
 
 log = structlog.get_logger()
+
+
+@dataclass(eq=False, slots=True)
+class Stay:
+    """A stay inside the door. An answer that goes on for long leaves as it begins, and ends when `ending` is set."""
+
+    door: Door
+    lane: Lane
+    domain: str
+    ending: asyncio.Event
+    left: float = 0.0
+
+    def leave(self) -> None:
+        """Its place is somebody else's, and what it took is known. Once is enough."""
+        if not self.left:
+            self.left = time.perf_counter()
+            self.door.leave(self.lane, self.domain)
 
 
 class Edge:
@@ -62,14 +82,14 @@ class Edge:
         self._rates = rates
         self._recorder = recorder
         self._body_limit_bytes = body_limit_bytes
-        self._draining = False
+        self._ending = asyncio.Event()
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def drain(self, timeout_s: float) -> bool:
-        """Refuses every later request; True when all earlier ones were answered within `timeout_s`."""
-        self._draining = True
+        """Refuses every later request and ends every stream; True when all earlier ones were answered within `timeout_s`."""
+        self._ending.set()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -108,8 +128,9 @@ class Edge:
             await send(message)
 
         at_the_edge: ServiceError | None = None
+        stay: Stay | None = None
         try:
-            if self._draining:
+            if self._ending.is_set():
                 at_the_edge = late = Unavailable("draining", "The service is shutting down.")
                 await _send_problem(sending, *problem_bytes(late, request_id), closing=True)
             elif (size := _content_length(scope)) is not None and size > self._body_limit_bytes:
@@ -126,10 +147,11 @@ class Edge:
                     at_the_edge = error
                     await _send_problem(sending, *problem_bytes(error, request_id))
                     return
+                stay = state["stay"] = Stay(self._door, lane, domain, self._ending)
                 try:
                     await self._app(scope, _bounded(receive, self._body_limit_bytes), sending)
                 finally:
-                    self._door.leave(lane, domain)
+                    stay.leave()
                     if status == 401 and self._rates is not None:
                         self._charge_the_address(scope, self._rates)
         except TooLarge as error:
@@ -142,7 +164,7 @@ class Edge:
                 await _send_problem(sending, *problem_bytes(error, request_id))
         finally:
             route = _route(scope)
-            took_s = time.perf_counter() - began
+            took_s = (stay.left if stay else time.perf_counter()) - began
             metrics.requests(scope["method"], route, status).inc()
             metrics.request_seconds(route).observe(took_s)
             if self._recorder is not None and not scope["path"].startswith(ALWAYS):

@@ -44,6 +44,15 @@ router = APIRouter(prefix="/health", tags=["health"])
 log = structlog.get_logger()
 
 
+class Told(msgspec.Struct, frozen=True):
+    """How the service is, as whoever asks is told: `output` says what is wrong, `modes` what it does without."""
+
+    status: Literal["pass", "warn", "fail"]
+    output: str
+    checks: dict[str, str]
+    modes: dict[str, str]
+
+
 class Health:
     """The health of one HTTP process. `watch()` runs beside the requests until cancelled."""
 
@@ -164,9 +173,9 @@ async def startup(request: Request) -> Response:
 
 
 def _answer(trouble: str, checks: dict[str, str], modes: dict[str, str] | None = None, lost: str = "") -> Response:
-    status = "fail" if trouble else "warn" if modes or lost else "pass"
+    status: Literal["pass", "warn", "fail"] = "fail" if trouble else "warn" if modes or lost else "pass"
     if lost:
         checks = checks | {"records": lost}
-    body = {"status": status, "output": trouble, "checks": checks, "modes": modes or {}}
+    body = Told(status, trouble, checks, modes or {})
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if trouble else {})
     return Response(msgspec.json.encode(body), 503 if trouble else 200, headers, "application/health+json")

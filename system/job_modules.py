@@ -1,6 +1,7 @@
 """Imports every module that registers write jobs, so that the writer knows them all by name."""
 
 import system.admin.account_service
+import system.admin.boards.alert_jobs
 import system.admin.presence_jobs
 import system.admin.session_service
 import system.admin.token_service

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
 
     status_dir: Path | None = None
     """Directory where others leave how the backups are and how the last drills went (`status_files.py`)."""
+    runs_dir: Path = Path("var/runs")
+    """Directory where drills leave their runs (`drill_runs.py`)."""
     alert_rules: Path | None = None
     """File with the alert rules; `alerts/rules.json` when unset."""
     alert_interval_s: float = Field(default=5.0, gt=0)

@@ -67,6 +67,8 @@ class Rule:
     open: bool = False
     board: str = ""
     """The board of that name is shown here; the navigation leads to it."""
+    watchable: bool = False
+    """Answered also while nobody can be looked up, to whoever was in force at the last look (`remembered.py`)."""
 
     def __post_init__(self) -> None:
         if self.scope is not None and self.scope not in SCOPES:

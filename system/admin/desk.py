@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
@@ -11,6 +11,7 @@ from system import http
 from system.admin.access import NOBODY, Machine, Person, Principal, Rule
 from system.admin.actions import By, operation
 from system.admin.origin import Forwarded, Network, Origin, origin_of, trusted_networks
+from system.admin.remembered import Remembered
 from system.admin.throttle import Throttle
 from system.jobs import Job
 from system.lanes import Written
@@ -32,6 +33,7 @@ class Desk:
     strangers: HashingPool
     throttle: Throttle
     rules: tuple[Rule, ...]
+    remembered: Remembered = field(default_factory=Remembered)
 
 
 def open_desk(config: Settings, hashing: HashingPool, rules: tuple[Rule, ...]) -> Desk:

@@ -10,9 +10,11 @@ A module's `routes` are named in `room.py`. Whatever else lies below `/admin` ke
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -21,16 +23,26 @@ from fastapi.responses import RedirectResponse
 
 from system import http
 from system.admin import keys, pages, presence_jobs, session_service, token_service
-from system.admin.access import NOBODY, Decision, Machine, Principal, Role, Rule, decide
+from system.admin.access import NOBODY, Decision, Machine, Nobody, Person, Principal, Role, Rule, decide
 from system.admin.actions import operation
-from system.admin.desk import desk_of, origin
+from system.admin.desk import Desk, desk_of, origin
 from system.admin.forgery import forged
-from system.errors import Forbidden, ServiceError, TooLarge, Unauthorised
-from system.jobs import Job
+from system.errors import Forbidden, ServiceError, TooLarge, Unauthorised, Unavailable
+from system.lanes import Lanes
 
 Handler = Callable[..., Awaitable[Response]]
 
 LOG_IN = "/admin/log-in"
+TOKEN, SESSION = "token", "session"
+LOOK_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Who was found, and when they were seen before."""
+
+    principal: Principal = NOBODY
+    seen_ms: int = 0
 
 
 class Routes:
@@ -40,9 +52,11 @@ class Routes:
         self.router = APIRouter(include_in_schema=False, tags=["admin"])
         self.rules: list[Rule] = []
 
-    def get(self, path: str, *, least: Role, scope: str | None = None, board: str = "") -> Callable[[Handler], Handler]:
+    def get(
+        self, path: str, *, least: Role, scope: str | None = None, board: str = "", watchable: bool = False
+    ) -> Callable[[Handler], Handler]:
         """Registers a page, or what a machine reads."""
-        return self._register(Rule("GET", path, least, scope, board=board))
+        return self._register(Rule("GET", path, least, scope, board=board, watchable=watchable))
 
     def post(self, path: str, *, least: Role, scope: str | None = None) -> Callable[[Handler], Handler]:
         """Registers what changes something."""
@@ -74,7 +88,9 @@ def _guarded(rule: Rule, handler: Handler) -> Handler:
         try:
             if forged(request.method, request.headers):
                 raise Forbidden("cross-site", "This was not sent from a page of this service, so nothing was done.")
-            principal = NOBODY if rule.open else await _identify(request)
+            principal = NOBODY if rule.open else await _identify(request, rule)
+            if not isinstance(principal, Nobody):
+                await _present(request, principal)
             decision = decide(principal, rule)
             if decision is Decision.LOG_IN:
                 return _to_log_in(request)
@@ -93,32 +109,70 @@ def _guarded(rule: Rule, handler: Handler) -> Handler:
     return guarded
 
 
-async def _identify(request: Request) -> Principal:
-    """Who asks, by what is in force at this very moment: nothing is remembered from one request to the next."""
-    lanes, now = http.lanes(request), http.now_ms()
+async def still_in(request: Request, rule: Rule) -> bool:
+    """Whether whoever asked may still ask, by what is in force now; for an answer that goes on for long."""
+    return decide(await _identify(request, rule), rule) is Decision.ALLOWED
+
+
+async def look_up(lanes: Lanes, desk: Desk, shown: str, now: int) -> Found:
+    """Who shows that, by what is in force at this very moment. Raises Unavailable when nobody can be looked up."""
+    kind, _, hashed = shown.partition(" ")
+    if kind == TOKEN:
+        bearer = await lanes.read("admin", token_service.bearer, hashed, now)
+        return Found() if bearer is None else Found(bearer[0], bearer[1] or 0)
+    held = await lanes.read("admin", session_service.holder, hashed, now, desk.idle_ms)
+    return Found() if held is None else Found(*held)
+
+
+async def keep_remembered(lanes: Lanes, desk: Desk) -> None:
+    """Runs until cancelled: whoever is remembered was in force a few seconds ago, while that can be looked up."""
+
+    async def found(shown: str, now: int) -> Principal:
+        return (await look_up(lanes, desk, shown, now)).principal
+
+    while True:
+        await asyncio.sleep(LOOK_INTERVAL_S)
+        await desk.remembered.look_again(found, http.now_ms())
+
+
+def _shown(request: Request) -> str:
+    """What the request carries to prove who asks, as it may be kept; empty when it carries nothing."""
     token = keys.token_in(request.headers.get("authorization"))
     if token is not None:
-        bearer = await lanes.read("admin", token_service.bearer, keys.hashed(token), now)
-        if bearer is None:
-            return NOBODY
-        machine, used_ms = bearer
-        await _present(request, presence_jobs.token_used, machine.token_id, used_ms or 0)
-        return machine
+        return f"{TOKEN} {keys.hashed(token)}"
     session = keys.session_in(request.cookies, secure=origin(request).secure)
-    if session is None:
-        return NOBODY
-    held = await lanes.read("admin", session_service.holder, keys.hashed(session), now, desk_of(request).idle_ms)
-    if held is None:
-        return NOBODY
-    person, seen_ms = held
-    await _present(request, presence_jobs.session_seen, person.session_id, seen_ms)
-    return person
+    return "" if session is None else f"{SESSION} {keys.hashed(session)}"
 
 
-async def _present(request: Request, job: Job, subject: int, last_ms: int) -> None:
+async def _identify(request: Request, rule: Rule) -> Principal:
+    """Who asks: nothing is remembered from one request to the next, but for when the database is away."""
+    shown = _shown(request)
+    if not shown:
+        return NOBODY
+    lanes, desk, now = http.lanes(request), desk_of(request), http.now_ms()
+    try:
+        found = await look_up(lanes, desk, shown, now)
+    except Unavailable:
+        principal = desk.remembered.principal(shown, now) if rule.watchable else NOBODY
+        if isinstance(principal, Nobody):
+            raise
+        return principal
+    if rule.watchable:
+        desk.remembered.note(shown, found.principal, now)
+    request.state.seen_ms = found.seen_ms
+    return found.principal
+
+
+async def _present(request: Request, principal: Person | Machine) -> None:
     """Writes down once a minute that somebody is there. Where nothing can be written, reading goes on."""
     lanes, now = http.lanes(request), http.now_ms()
+    last_ms: int = getattr(request.state, "seen_ms", now)  # Whoever is only remembered cannot be written down.
     if now - last_ms >= presence_jobs.EVERY_MS and not lanes.modes.read_only:
+        job, subject = (
+            (presence_jobs.token_used, principal.token_id)
+            if isinstance(principal, Machine)
+            else (presence_jobs.session_seen, principal.session_id)
+        )
         with contextlib.suppress(ServiceError):
             await lanes.write(job, subject, operation=operation(now))
 

@@ -8,7 +8,9 @@ PREFIX = "/admin"
 
 _POLICY = (
     "default-src 'none'",
+    "script-src 'self'",
     "style-src 'self'",
+    "connect-src 'self'",
     "img-src 'self'",
     "form-action 'self'",
     "base-uri 'none'",
@@ -17,15 +19,17 @@ _POLICY = (
 _NOT_NEEDED = ("camera", "display-capture", "geolocation", "microphone", "payment", "publickey-credentials-get", "usb")
 
 ALWAYS: Headers = [
-    (b"content-security-policy", "; ".join(_POLICY).encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", ", ".join(f"{feature}=()" for feature in _NOT_NEEDED).encode()),
 ]
-UNLESS_SAID: Headers = [(b"cache-control", b"no-store")]
-"""Said where an answer does not say otherwise itself, as the stylesheet does."""
+UNLESS_SAID: Headers = [
+    (b"content-security-policy", "; ".join(_POLICY).encode()),
+    (b"cache-control", b"no-store"),
+]
+"""Said where an answer does not say otherwise: the stylesheet may be kept, and a drill's report has a policy of its own."""
 
 
 def dressed(headers: Headers) -> Headers:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import msgspec
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 
 from system.admin.access import NOBODY, Decision, Person, Principal, Rule, decide
+from system.admin.boards.panels import number
 from system.errors import ServiceError
 from system.problems import problem_bytes
 
@@ -29,7 +31,12 @@ PLACES = (
 )
 """The pages of the admin part itself."""
 
-_TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".md": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 
 def _named(path: Path) -> str:
@@ -46,6 +53,10 @@ ASSETS: Mapping[str, tuple[bytes, str]] = {
 
 def _instant(ms: int | None) -> str:
     return "" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 _BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
@@ -71,7 +82,7 @@ _environment = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"instant": _instant, "browser": _browser}
+_environment.filters |= {"instant": _instant, "browser": _browser, "number": number, "json": _json}
 _environment.globals["asset"] = {name: f"/admin/assets/{_named(path)}" for name, path in _FILES.items()}
 
 

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 
 from system.admin import account_routes, audit_routes, home_routes, login_routes, session_routes, token_routes
 from system.admin.access import Rule
+from system.admin.boards import alert_routes, backup_routes, board_routes, drill_routes, runbook_routes
 from system.admin.guard import Routes, rule_of
 from system.admin.headers import of_admin
 from system.reporting import report_routes
@@ -24,9 +25,14 @@ PLACES: tuple[Routes, ...] = tuple(
         token_routes,
         audit_routes,
         report_routes,
+        board_routes,
+        alert_routes,
+        backup_routes,
+        drill_routes,
+        runbook_routes,
     )
 )
-"""Every module's routes. A board's module is added here."""
+"""Every module's routes. Boards themselves are named in `boards/every.py`; whatever else they can do is added here."""
 
 
 class Unguarded(Exception):

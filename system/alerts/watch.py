@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -95,9 +96,28 @@ class Watch:
             ALERT_STATE.labels(one.name, one.rule.severity).set(CODES[one.state])
         return alerts
 
+    @property
+    def runtime(self) -> Path:
+        """Where the files are that people's words go into."""
+        return self._config.runtime_directory()
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that are looked at."""
+        return self._rules
+
+    def late(self, now: float) -> str:
+        """Why what `document` says may not be how it is now; empty when it is."""
+        return "" if self._looked is not None else board.late(self.runtime, now)
+
     def document(self) -> dict[str, Any]:
-        """The alerts for a board, from memory: as in `board.read`, and also while no file can be written."""
+        """The alerts for a board: from memory, also while no file can be written; from the files where others look.
+
+        Raises DecisionRefused when what people said cannot be read and never could be.
+        """
         now = time.time()
+        if self._looked is None:
+            return board.read(self.runtime, self._rules, now)
         return board.document(self._shown(now), self._said, self._values, self._looked, now)
 
     def _judge(self, rule: Rule, now: float) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from backups.errors import StoreError, UsageError
+from system import backup_report
 from tests.backups import databases
 from tests.backups.asking import ask, invoke, refused
 from tests.backups.house import Chain, House
@@ -233,11 +234,19 @@ def scheduled(place: Path) -> Iterator[Any]:
 
 @pytest.mark.processes
 def test_a_schedule_makes_proves_and_prunes(place: Path, scheduled: Any) -> None:
-    scheduler = scheduled("--every", "1s", "--verify-level", "4", "--prune")
+    status = place / "status"
+    scheduler = scheduled("--every", "1s", "--verify-level", "4", "--prune", "--status-dir", str(status))
     first, look = scheduler.until("backup made"), scheduler.until("backup verified")
     assert (look["id"], look["level"], look["ok"]) == (first["id"], 4, True)
     assert scheduler.until("pruned")["marked"] == []
     assert scheduler.until("backup made")["why"].endswith("s old")
+    told = backup_report.read(status)
+    assert told is not None
+    assert [(one.id, one.level, one.state) for one in told.backups] == [(first["id"], 4, "verified")]
+    assert told.due is not None
+    assert told.due >= told.backups[0].taken + 1.0
+    assert told.spans == (backup_report.Span(told.backups[0].taken, told.backups[0].taken, 1),), "no log is shipped"
+    assert (len(told.stores), told.away, told.alarms) == (1, (), ())
     scheduler.process.send_signal(signal.SIGTERM)
     scheduler.until("schedule ended")
     assert scheduler.process.wait(20) == 0

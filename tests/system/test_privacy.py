@@ -61,7 +61,7 @@ def of_users(front: Front) -> set[tuple[str, str]]:
     return {
         (method, route.path)  # type: ignore[attr-defined]
         for route in every_route(front.app)
-        if not re.match(r"/(admin|health|metrics|openapi)", getattr(route, "path", ""))
+        if not re.match(r"/(admin|health|metrics|openapi|docs)", getattr(route, "path", ""))
         for method in route.methods  # type: ignore[attr-defined]
     }
 

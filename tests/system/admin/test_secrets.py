@@ -23,6 +23,10 @@ PAGES = (
     "/admin/accounts",
     "/admin/tokens",
     "/admin/audit",
+    "/admin/alerts",
+    "/admin/backups",
+    "/admin/drills",
+    "/admin/runbooks",
 )
 PLANTED = ("planted-first-password", "planted-wrong-password", "planted-new-password", "planted-user-password")
 

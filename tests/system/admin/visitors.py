@@ -79,13 +79,18 @@ def account(front: Front, role: str, password: str = PASSWORD) -> str:
 
 def signed_in(front: Front, name: str, address: str = HOME) -> Browser:
     """A browser with a session of that account, made without the cost of a password."""
-    account_id, known = rows(front, f"SELECT id, password_hash FROM admin_accounts WHERE name = '{name}'")[0]
+    return Browser(front, address, cookie=session_of(front.config.database_url, name, address))
+
+
+def session_of(url: str, name: str, address: str = HOME) -> str:
+    """The cookie of a new session of that account."""
+    account_id, known = rows_of(url, f"SELECT id, password_hash FROM admin_accounts WHERE name = '{name}'")[0]
     token = keys.new_session()
     end = time.time_ns() // 1_000_000 + 3_600_000
-    apply_here(
-        front, session_service.begin, account_id, known, keys.hashed(token), address, "Tests/1.0", end, None, None
+    console._apply(
+        url, session_service.begin, account_id, known, keys.hashed(token), address, "Tests/1.0", end, None, None
     )
-    return Browser(front, address, cookie=f"{keys.COOKIE}={token}")
+    return f"{keys.COOKIE}={token}"
 
 
 def machine(front: Front, scopes: Sequence[str], days: int = 1) -> tuple[Browser, int]:
@@ -119,7 +124,12 @@ def apply_here(front: Front, job: Job, *args: Any) -> Any:
 
 def rows(front: Front, statement: str) -> list[tuple[Any, ...]]:
     """The rows of a query, read past the service."""
-    engine = engine_for(front.config.database_url, pooled=False)
+    return rows_of(front.config.database_url, statement)
+
+
+def rows_of(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """The same of the database at that address."""
+    engine = engine_for(url, pooled=False)
     with engine.connect() as connection:
         return [tuple(row) for row in connection.execute(text(statement))]
 

@@ -1,0 +1,13 @@
+"""The boards that there are. One that is added here has its page, its place in the navigation, and is live."""
+
+from __future__ import annotations
+
+from system.admin.boards import system_board
+from system.admin.boards.board import Board
+
+BOARDS: tuple[Board, ...] = (system_board.BOARD,)
+
+
+def board_named(name: str) -> Board | None:
+    """The board of that name."""
+    return next((board for board in BOARDS if board.name == name), None)

@@ -1,0 +1,141 @@
+"""The boards of alerts, backups and drills in a real Chromium: an alert acknowledged by keyboard, a report opened."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+from playwright.sync_api import Browser
+
+from ci import report
+from system import backup_report
+from system.admin import console
+from system.backup_report import Backup, Gap, Report, Span
+from tests.ci import sample_run
+from tests.system.admin.visitors import PASSWORD
+from tests.system.browsing import CHROMIUM, Visit, chromium, serving
+from tests.system.test_drill_runs import leave
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.browser,
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium on this machine"),
+]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A service that was told of no backup and of two drills, and the newest of those."""
+
+    url: str
+    run_id: str
+    database: Path
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    directory = tmp_path_factory.mktemp("boarded")
+    status, runs = directory / "status", directory / "runs"
+    status.mkdir()
+    (status / "backups.prom").write_text(
+        "# TYPE gymkhana_backup_timestamp_seconds gauge\ngymkhana_backup_timestamp_seconds 0\n"
+    )
+    (status / backup_report.NAME).write_bytes(msgspec.json.encode(told()))
+    leave(runs, 1)
+    run_id = leave(runs, 2, verdict="fail")
+    report.write(msgspec.structs.replace(sample_run.failing(), id=run_id), runs / run_id / "report.html")
+    environment = os.environ | {
+        "GYM_STATUS_DIR": str(status), "GYM_RUNS_DIR": str(runs), "GYM_ALERT_INTERVAL_S": "0.1",
+    }  # fmt: skip
+    database = directory / "gym.db"
+    with serving(directory, f"sqlite:///{database}", environment) as url:
+        console.create(f"sqlite:///{database}", "otto", "operator", PASSWORD)
+        yield Served(url, run_id, database)
+
+
+def told() -> Report:
+    now_s = time.time()
+    backups = tuple(
+        Backup(id=f"00000{number}", kind="full", parent=None, taken=now_s - 9_000 + 3_000 * number, level=level,
+               state="complete", fault="cut short" if number == 1 else "")
+        for number, level in enumerate((5, 3, -1))
+    )  # fmt: skip
+    return Report(
+        at=now_s, stores=("/mnt/backups",), away=(), alarms=("There is no backup.",), backups=backups,
+        spans=(Span(now_s - 9_000, now_s - 3_000, 1),), gaps=(Gap(now_s - 3_000, None, "a segment is missing"),),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Browser, served: Served) -> Iterator[Visit]:
+    """Somebody who has logged in as otto."""
+    visit = Visit(browser)
+    page = visit.page
+    page.goto(f"{served.url}/admin/log-in")
+    page.locator("#name").fill("otto")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{served.url}/admin")
+    yield visit
+    assert visit.complaints == []
+    assert visit.elsewhere(served.url) == []
+    visit.context.close()
+
+
+def test_an_alert_is_acknowledged_by_keyboard(visit: Visit, served: Served) -> None:
+    page = visit.page
+    page.get_by_role("link", name="Alerts").first.press("Enter")
+    page.wait_for_url(f"{served.url}/admin/alerts")
+    alert = page.get_by_role("article", name="BackupMissed")
+    alert.get_by_label("Why BackupMissed is acknowledged").focus()
+    page.keyboard.type("otto looks at the store")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Acknowledge"
+    page.keyboard.press("Enter")
+    page.get_by_role("status").wait_for()
+    assert "otto looks at the store" in alert.inner_text()
+    assert "acknowledged" in alert.inner_text()
+    alert.get_by_role("link", name="missed backup").press("Enter")
+    page.wait_for_url(f"{served.url}/admin/runbooks/missed-backup")
+    assert page.locator("h1").inner_text() == "A backup is missed, or not what it should be"
+
+
+def test_a_drills_report_is_opened_from_the_board(visit: Visit, served: Served) -> None:
+    page = visit.page
+    page.goto(f"{served.url}/admin/drills")
+    assert page.locator("circle.point").count() == 4
+    page.locator("tbody a").first.press("Enter")
+    page.wait_for_url(f"{served.url}/admin/drills/{served.run_id}/report")
+    assert page.locator(".hero .word").inner_text() == "Fail"
+    page.locator("#flows table").get_by_role("button", name="Requests").click()  # its own script runs,
+    assert page.locator("#flows table [aria-sort]").count() >= 1
+    assert page.evaluate("window.origin") == "null"  # and not as anybody who is logged in
+
+
+def test_the_backups_are_drawn_and_listed(visit: Visit, served: Served) -> None:
+    page = visit.page
+    page.goto(f"{served.url}/admin/backups")
+    assert page.locator("rect.dot").count() == 3
+    assert page.locator("rect.span").count() == page.locator("rect.gap").count() == 1
+    assert "a segment is missing" in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("path", ["alerts", "backups", "drills", "runbooks", "runbooks/lost-database"])
+def test_every_board_fits_every_width(visit: Visit, served: Served, path: str) -> None:
+    visit.page.goto(f"{served.url}/admin/{path}")
+    assert visit.page.locator("h1").count() == 1
+    for width in (1280, 800, 400):
+        visit.page.set_viewport_size({"width": width, "height": 900})
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, width

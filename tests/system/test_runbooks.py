@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,11 @@ def test_what_would_run_in_a_runbook_stays_text(tmp_path: Path, monkeypatch: pyt
     assert "<script" not in html
     assert "<img" not in html
     assert 'href="javascript' not in html
+
+
+def test_what_is_installed_holds_them_too() -> None:
+    """In a wheel, and in what an image is built from."""
+    root = WRITTEN.parents[1]
+    built = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert built["force-include"] == {"docs/runbooks": f"system/{runbooks.PLACES[0].name}"}
+    assert "!docs/runbooks" in (root / ".dockerignore").read_text("utf-8").splitlines()

@@ -1,7 +1,7 @@
-"""The Alerts board: what fires, why, since when, what to do; and the forms to acknowledge, silence and end a silence.
+"""One alert's page, the page of silences, and what is done about them: acknowledged, silenced, and a silence ended.
 
-It is drawn from memory and files, so it shows while the database is gone. What is done here is audited first and done
-then, so while nothing can be written nothing is done: `gymkhana alerts ack` does it at the console.
+All of it shows from memory and files while the database is gone. What is done here is audited first and done then, so while
+nothing can be written nothing is done: `gymkhana alerts ack` does it at the console.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from fastapi.responses import RedirectResponse
 from system import http, runbooks
 from system.admin import pages
 from system.admin.access import Role
-from system.admin.boards import alert_jobs
+from system.admin.boards import alert_board, alert_jobs
+from system.admin.boards.alert_board import ALERTS, SILENCES
 from system.admin.desk import act, by
 from system.admin.forms import form
 from system.admin.guard import Routes
@@ -29,10 +30,8 @@ from system.errors import Conflict, NotFound
 
 routes = Routes()
 
-ALERTS: Final = "/admin/alerts"
 LASTING: Final = ("30m", "1h", "2h", "8h", "1d", "7d")
 EVERYTHING: Final = "everything"
-SECTIONS: Final = ("firing", "acknowledged", "silenced", "pending", "resolved")
 WHY: Final = 200
 _DONE: Final = {
     "acknowledged": "The alert is acknowledged, until it ends.",
@@ -41,21 +40,40 @@ _DONE: Final = {
 }
 
 
-@routes.get(ALERTS, least=Role.VIEWER, scope="read:boards", board="Alerts", watchable=True)
-async def alerts(request: Request, done: str = "") -> Response:
-    """Every alert with where it is, and the silences in force."""
-    told = await asyncio.to_thread(_told, request)
+@routes.get(SILENCES, least=Role.VIEWER, scope="read:boards", watchable=True)
+async def silences(request: Request, done: str = "") -> Response:
+    """The silences in force, and the form for another."""
+    told = await _told(request)
     if not pages.wanted(request):
-        return Response(msgspec.json.encode(told), 200, media_type="application/json")
-    by_state = {state: [one for one in told["alerts"] if one["state"] == state] for state in SECTIONS}
+        return _json({"silences": told["silences"]})
+    names = [one["name"] for one in told["alerts"]]
     return pages.render(
         request,
-        "alerts.html",
+        "silences.html",
         told=told,
-        sections=by_state,
-        quiet=[one for one in told["alerts"] if one["state"] not in SECTIONS],
+        names=names,
         lasting=LASTING,
         everything=EVERYTHING,
+        done=_DONE.get(done, ""),
+    )
+
+
+@routes.get("/admin/alerts/{name}", least=Role.VIEWER, scope="read:boards", watchable=True)
+async def alert(request: Request, name: str, done: str = "") -> Response:
+    """One alert: why it fires, since when, what to do about it, and the forms to say that somebody does."""
+    told = await _told(request)
+    one = _one(told, name)
+    if not pages.wanted(request):
+        return _json(one)
+    since = datetime.fromisoformat(one["since"]).timestamp() if one["since"] else None
+    return pages.render(
+        request,
+        "alert.html",
+        one=one,
+        late=told["late"],
+        runbook=runbooks.named(one["runbook"]),
+        lasted="" if since is None else durations.words(http.now_ms() / 1000 - since),
+        lasting=LASTING,
         done=_DONE.get(done, ""),
     )
 
@@ -66,14 +84,11 @@ async def acknowledge(request: Request, name: str) -> Response:
     given = await form(request)
     why = given.text("why", WHY)
     watch = _watch(request)
-    state = {one["name"]: one["state"] for one in (await asyncio.to_thread(_told, request))["alerts"]}
-    if name not in state:
-        raise NotFound("alert-not-found", f"There is no alert {name[:80]}.")
-    if state[name] not in ("firing", "acknowledged", "silenced"):
+    if _one(await _told(request), name)["state"] not in ("firing", "acknowledged", "silenced"):
         raise Conflict("alert-not-firing", f"{name} does not fire, so there is nothing to acknowledge.")
     await act(request, alert_jobs.acknowledged, name, why)
     said = await _said(board.acknowledge, watch.runtime, watch.rules, name, by=by(request).name, why=why)
-    return _answer(request, "acknowledged", said)
+    return _answer(request, f"{ALERTS}/{name}?done=acknowledged", said)
 
 
 @routes.post("/admin/alerts/silences", least=Role.OPERATOR, scope="write:alerts")
@@ -94,17 +109,18 @@ async def silence(request: Request) -> Response:
         by=by(request).name,
         why=why,
     )
-    return _answer(request, "silenced", said)
+    page = f"{ALERTS}/{wanted}" if wanted in names else SILENCES
+    return _answer(request, f"{page}?done=silenced", said)
 
 
 @routes.post("/admin/alerts/silences/{silence_id}/end", least=Role.OPERATOR, scope="write:alerts")
 async def end(request: Request, silence_id: str) -> Response:
     """End a silence now."""
     watch = _watch(request)
-    if silence_id not in {one["id"] for one in (await asyncio.to_thread(_told, request))["silences"]}:
+    if silence_id not in {one["id"] for one in (await _told(request))["silences"]}:
         raise NotFound("silence-not-found", f"No silence {silence_id[:80]} is in force.")
     await act(request, alert_jobs.unsilenced, silence_id)
-    return _answer(request, "ended", await _said(board.unsilence, watch.runtime, silence_id))
+    return _answer(request, f"{SILENCES}?done=ended", await _said(board.unsilence, watch.runtime, silence_id))
 
 
 def _watch(request: Request) -> Watch:
@@ -112,16 +128,15 @@ def _watch(request: Request) -> Watch:
     return found
 
 
-def _told(request: Request) -> dict[str, Any]:
-    """The board's document, with the runbook's page and how long it is so; `late` says why it cannot be trusted."""
-    now_s = http.now_ms() / 1000
-    told = _watch(request).document()
-    for one in told["alerts"]:
-        one["page"] = runbooks.named(one["runbook"])
-        since = datetime.fromisoformat(one["since"]).timestamp() if one["since"] else None
-        one["for"] = durations.words(now_s - since) if since is not None else ""
-    told["late"] = _watch(request).late(now_s)
-    return told
+async def _told(request: Request) -> dict[str, Any]:
+    return await asyncio.to_thread(alert_board.told, _watch(request), http.now_ms() / 1000)
+
+
+def _one(told: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = next((one for one in told["alerts"] if one["name"] == name), None)
+    if found is None:
+        raise NotFound("alert-not-found", f"There is no alert {name[:80]}.")
+    return found
 
 
 def _matchers(wanted: str) -> Mapping[str, str]:
@@ -139,7 +154,9 @@ async def _said(say: Any, *args: Any, **words: Any) -> Any:
         raise Conflict("not-said", str(error)) from error
 
 
-def _answer(request: Request, done: str, said: Any) -> Response:
-    if pages.wanted(request):
-        return RedirectResponse(f"{ALERTS}?done={done}", 303)
-    return Response(msgspec.json.encode(said), 200, media_type="application/json")
+def _answer(request: Request, page: str, said: Any) -> Response:
+    return RedirectResponse(page, 303) if pages.wanted(request) else _json(said)
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), 200, media_type="application/json")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from system.admin.boards import system_board
+from system.admin.boards import alert_board, system_board
 from system.admin.boards.board import Board
 
-BOARDS: tuple[Board, ...] = (system_board.BOARD,)
+BOARDS: tuple[Board, ...] = (system_board.BOARD, alert_board.BOARD)
 
 
 def board_named(name: str) -> Board | None:

@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from system import backup_report
-from system.admin.boards import alert_routes
+from system.admin.boards import alert_board, alert_routes
 from system.alerts import board
 from system.alerts.decisions import DecisionRefused
 from system.backup_report import Backup, Report, Span
 from tests.system.admin.visitors import Browser, account, machine, marks, rows, signed_in, stamp
+from tests.system.alerts.test_watch import settings, watch
 from tests.system.front import Front
 from tests.system.test_drill_runs import leave
 
@@ -71,12 +72,25 @@ def audited(front: Front) -> list[tuple[str, str, str]]:
 
 def test_what_fires_is_shown_with_why_and_what_to_do(viewer: Browser) -> None:
     page = viewer.get("/admin/alerts").text
-    shown = marks(page)
-    assert "BackupMissed firing" in shown
-    assert "gymkhana_backup_timestamp_seconds" in shown
+    assert "firing" in marks(page)
+    assert '<a href="/admin/alerts/BackupMissed">BackupMissed</a>' in page
     assert '<a href="/admin/runbooks/missed-backup">' in page
-    assert "Acknowledge" not in shown, "a viewer only looks"
+    own = viewer.get("/admin/alerts/BackupMissed").text
+    assert "gymkhana_backup_timestamp_seconds" in own
+    assert '<a href="/admin/runbooks/missed-backup">' in own
+    assert "<button>Acknowledge" not in own, "a viewer only looks"
     assert viewer.get("/admin/runbooks/missed-backup").text.count("<h1>") == 1
+
+
+def test_a_board_that_nobody_looked_for_says_so(tmp_path: Path) -> None:
+    idle = watch(settings(tmp_path))
+    told = alert_board.told(idle, time.time())
+    (figures, *_) = alert_board.panels(told)
+    assert "No service has looked at its alerts" in figures.note
+    place = tmp_path / "runtime" / "alerts"
+    place.mkdir()
+    (place / "decisions.json").write_text("{")
+    assert "cannot be read" in alert_board.told(idle, time.time())["late"]
 
 
 def test_an_alert_is_acknowledged_once_it_fires_and_audited(house: Front, operator: Browser) -> None:
@@ -86,10 +100,10 @@ def test_an_alert_is_acknowledged_once_it_fires_and_audited(house: Front, operat
     assert operator.post("/admin/alerts/BackupMissed/acknowledge", why="x" * 201).status_code == 400
     assert len(audited(house)) == before, "refused, and nothing was done"
     done = operator.post("/admin/alerts/BackupMissed/acknowledge", why="the store is <b>replaced</b>")
-    assert (done.status_code, done.headers["location"]) == (303, "/admin/alerts?done=acknowledged")
+    assert (done.status_code, done.headers["location"]) == (303, "/admin/alerts/BackupMissed?done=acknowledged")
     assert audited(house)[0] == ("alert.acknowledged", "alert BackupMissed", "the store is <b>replaced</b>")
     assert state(house, "BackupMissed") == "acknowledged"
-    page = operator.get("/admin/alerts?done=acknowledged").text
+    page = operator.get("/admin/alerts/BackupMissed?done=acknowledged").text
     assert "The alert is acknowledged" in page
     assert "the store is &lt;b&gt;replaced&lt;/b&gt;" in page
 
@@ -110,7 +124,7 @@ def test_a_silence_comes_and_goes(house: Front, operator: Browser) -> None:
 def operator_sees(operator: Browser) -> dict[str, list[dict[str, str]]]:
     operator.more = {"Accept": "application/json"}
     try:
-        found: dict[str, list[dict[str, str]]] = operator.get("/admin/alerts").json()
+        found: dict[str, list[dict[str, str]]] = operator.get("/admin/alerts/silences").json()
     finally:
         operator.more = {}
     return found
@@ -130,7 +144,10 @@ def test_what_is_silenced_is_what_was_chosen(of: str, matchers: dict[str, str]) 
 
 def test_a_machine_acknowledges_with_its_scope_and_reads_json(house: Front) -> None:
     reader, _ = machine(house, ["read:boards"])
-    assert {one["name"] for one in reader.get("/admin/alerts").json()["alerts"]} >= {"BackupMissed", "DrillFailed"}
+    assert [panel["id"] for panel in reader.get("/admin/alerts").json()["panels"]] == [
+        "alerts", "loud", "silences", "quiet",
+    ]  # fmt: skip
+    assert reader.get("/admin/alerts/BackupMissed").json()["state"] == "acknowledged"
     assert reader.get("/admin/backups").json()["report"] is None
     assert len(reader.get("/admin/drills").json()["runs"]) == 3
     assert reader.post("/admin/alerts/BackupMissed/acknowledge").status_code == 403
@@ -192,7 +209,7 @@ def test_the_drills_with_their_trend_and_each_report(place: Path, viewer: Browse
 
 
 def test_every_other_page_keeps_the_policy_of_all(viewer: Browser) -> None:
-    for path in ("/admin/alerts", "/admin/backups", "/admin/drills", "/admin/runbooks"):
+    for path in ("/admin/alerts", "/admin/alerts/silences", "/admin/backups", "/admin/drills", "/admin/runbooks"):
         (policy,) = viewer.get(path).headers.get_list("content-security-policy")
         assert "sandbox" not in policy
         assert "style-src 'self'" in policy

@@ -16,9 +16,10 @@ from ci import report
 from system import backup_report
 from system.admin import console
 from system.backup_report import Backup, Gap, Report, Span
+from tests.backups.databases import wait_until
 from tests.ci import sample_run
 from tests.system.admin.visitors import PASSWORD
-from tests.system.browsing import CHROMIUM, Visit, chromium, serving
+from tests.system.browsing import CHROMIUM, Visit, answers, chromium, serving
 from tests.system.test_drill_runs import leave
 
 pytestmark = [
@@ -98,16 +99,17 @@ def test_an_alert_is_acknowledged_by_keyboard(visit: Visit, served: Served) -> N
     page = visit.page
     page.get_by_role("link", name="Alerts").first.press("Enter")
     page.wait_for_url(f"{served.url}/admin/alerts")
-    alert = page.get_by_role("article", name="BackupMissed")
-    alert.get_by_label("Why BackupMissed is acknowledged").focus()
+    page.get_by_role("link", name="BackupMissed").press("Enter")
+    page.wait_for_url(f"{served.url}/admin/alerts/BackupMissed")
+    page.get_by_label("Who does what").focus()
     page.keyboard.type("otto looks at the store")
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "Acknowledge"
     page.keyboard.press("Enter")
     page.get_by_role("status").wait_for()
-    assert "otto looks at the store" in alert.inner_text()
-    assert "acknowledged" in alert.inner_text()
-    alert.get_by_role("link", name="missed backup").press("Enter")
+    assert "acknowledged" in page.locator("h1").inner_text()
+    assert "otto looks at the store" in page.locator(".alert").inner_text()
+    page.get_by_role("link", name="missed backup").press("Enter")
     page.wait_for_url(f"{served.url}/admin/runbooks/missed-backup")
     assert page.locator("h1").inner_text() == "A backup is missed, or not what it should be"
 
@@ -132,10 +134,32 @@ def test_the_backups_are_drawn_and_listed(visit: Visit, served: Served) -> None:
     assert "a segment is missing" in page.locator("main").inner_text()
 
 
-@pytest.mark.parametrize("path", ["alerts", "backups", "drills", "runbooks", "runbooks/lost-database"])
+@pytest.mark.parametrize(
+    "path",
+    ["alerts", "alerts/BackupMissed", "alerts/silences", "backups", "drills", "runbooks", "runbooks/lost-database"],
+)
 def test_every_board_fits_every_width(visit: Visit, served: Served, path: str) -> None:
     visit.page.goto(f"{served.url}/admin/{path}")
     assert visit.page.locator("h1").count() == 1
     for width in (1280, 800, 400):
         visit.page.set_viewport_size({"width": width, "height": 900})
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, width
+
+
+def test_all_of_it_is_shown_while_the_database_is_gone(visit: Visit, served: Served) -> None:
+    """The last of these tests: it takes the database away."""
+    page = visit.page
+    page.goto(f"{served.url}/admin/alerts")
+    served.database.rename(served.database.with_suffix(".gone"))
+    wait_until(lambda: not answers(f"{served.url}/health/ready"), "the database was missed")
+    for path, said in (
+        ("alerts", "BackupMissed"), ("alerts/BackupMissed", "Fires when"), ("backups", "a segment is missing"),
+        ("drills", "crash"), ("runbooks/lost-database", "The database is gone"),
+    ):  # fmt: skip
+        answer = page.goto(f"{served.url}/admin/{path}")
+        assert answer is not None
+        assert (answer.status, said in page.locator("main").inner_text()) == (200, True), path
+    page.goto(f"{served.url}/admin/alerts/BackupMissed")
+    page.get_by_role("button", name="Acknowledge").press("Enter")
+    page.get_by_role("heading", name="That did not work").wait_for()
+    visit.complaints[:] = [one for one in visit.complaints if "503" not in one]

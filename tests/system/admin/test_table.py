@@ -77,6 +77,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/admin/api/rollups"): RECORDS,
     ("GET", "/admin/alerts"): BOARD,
     ("POST", "/admin/alerts/{name}/acknowledge"): Row(OPERATORS | {"write:alerts"}, (404,)),
+    ("GET", "/admin/alerts/{name}"): Row(VIEWERS | {"read:boards"}, (404,)),
+    ("GET", "/admin/alerts/silences"): BOARD,
     ("POST", "/admin/alerts/silences"): Row(OPERATORS | {"write:alerts"}, (400,)),
     ("POST", "/admin/alerts/silences/{silence_id}/end"): Row(OPERATORS | {"write:alerts"}, (404,)),
     ("GET", "/admin/backups"): BOARD,

@@ -59,8 +59,17 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/admin/tokens"): Row(ADMINS, (200,)),
     ("POST", "/admin/tokens"): Row(ADMINS, (400,)),
     ("POST", "/admin/tokens/{token_id}/revoke"): Row(ADMINS, (404,)),
-    ("GET", "/admin/system"): Row(VIEWERS | {"read:boards"}, (200,)),
+    **{
+        ("GET", f"/admin/{board}"): Row(VIEWERS | {"read:boards"}, (200,))
+        for board in ("system", "matches", "users", "notifications", "errors")
+    },
     ("GET", "/admin/live"): Row(VIEWERS | {"read:boards"}, (400,)),
+    **{
+        ("GET", f"/admin/api/{record}{form}"): Row(VIEWERS | {"read:records"}, (200,))
+        for record in ("activity", "errors", "deliveries", "health")
+        for form in ("", ".csv", ".ndjson")
+    },
+    ("GET", "/admin/api/rollups"): Row(VIEWERS | {"read:records"}, (200,)),
     ("GET", "/admin/audit"): Row(ADMINS | {"read:records"}, (200,)),
     ("GET", "/admin/api/activity"): RECORDS,
     ("GET", "/admin/api/activity.csv"): RECORDS,

@@ -40,6 +40,7 @@ class Front:
         self._looping.start()
         app, edge = make_app(self.config)
         self.app = app
+        self.edge = edge
         self._lifespan = app.router.lifespan_context(app)
         self.run(self._lifespan.__aenter__())
         self._client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=edge), base_url="http://gym")

@@ -6,7 +6,7 @@
   const mark = document.getElementById("live");
   const asOf = document.getElementById("as-of");
   const missing = document.getElementById("missing");
-  const STALE_MS = 4000, GIVEN_UP_MS = 15000, TABLE_ROWS = 60, TONES = 6;
+  const STALE_MS = 4000, GIVEN_UP_MS = 15000, TABLE_ROWS = 60, TONES = 6, LEAST_S = 300;
   const ROLES = ["", "viewer", "operator", "admin"];
   const plots = new Map();
   let heard = Date.now(), stream = null, over = false;
@@ -79,8 +79,11 @@
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
-      scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...ink, values: stamp(panel), space: 60 }, { ...ink, size: 56, values: (_, ticks) => ticks.map(number) }],
+      scales: {
+        x: { range: (_, low, high) => high === null ? [Date.now() / 1000 - LEAST_S, Date.now() / 1000] : [Math.min(low, high - LEAST_S), high] },
+        y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] },
+      },
+      axes: [{ ...ink, values: stamp(panel), space: 60, size: 30 }, { ...ink, size: 56, values: (_, ticks) => ticks.map(number) }],
       series: [{}, ...panel.series.map((one, place_) => ({
         label: one.label, stroke: colour(`--tone-${place_ % TONES}`), width: 1.75, points: { show: panel.at.length < 3 },
       }))],

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlencode
@@ -74,13 +74,25 @@ class Question:
         return dict(self.filters).get(name)
 
     def window(self, now_ms: int) -> Window:
-        """The stretch of time, as of now. Raises Invalid when it ends before it begins, or is too long."""
-        to_ms = now_ms if self.to_ms is None else self.to_ms
-        from_ms = to_ms - SPANS[self.span] * 1000 if self.from_ms is None else self.from_ms
+        """The stretch of time, as of now, in whole seconds, as it can stand in an address.
+
+        Raises Invalid when it ends before it begins, or is too long.
+        """
+        to_ms = -(-(now_ms if self.to_ms is None else self.to_ms) // 1000) * 1000
+        from_ms = (to_ms - SPANS[self.span] * 1000 if self.from_ms is None else self.from_ms) // 1000 * 1000
         if not 0 <= to_ms - from_ms <= LONGEST_S * 1000:
             raise Invalid("parameter-invalid", "The parameter from: before `to`, and at most 400 days before it.")
         length_s = (to_ms - from_ms) / 1000
         return Window(from_ms, to_ms, next(step for longest, step in _STEPS if length_s <= longest))
+
+    def pinned(self, window: Window) -> Question:
+        """The same for that window alone, so that whoever goes on reading goes on in it."""
+        return replace(self, from_ms=window.from_ms, to_ms=window.to_ms)
+
+    def choosing(self, name: str, value: str) -> Question:
+        """The same with that filter."""
+        kept = tuple(one for one in self.filters if one[0] != name)
+        return replace(self, filters=(*kept, (name, value)), after="")
 
     def query(self, *, span: str | None = None, after: str | None = None) -> str:
         """The question as it stands in an address, with another span, or further on."""

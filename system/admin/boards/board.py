@@ -31,6 +31,7 @@ from system.alerts.watch import Watch
 from system.errors import Unavailable
 from system.health import Health
 from system.lanes import Lanes
+from system.reporting.listings import Filters
 from system.settings import Settings
 
 P = ParamSpec("P")
@@ -94,7 +95,22 @@ class Look:
 
     def older(self, after: str | None) -> str:
         """The address where a listing goes on; empty at its end."""
-        return f"?{self.question.query(after=after)}" if after else ""
+        return f"?{self.question.pinned(self.window).query(after=after)}" if after else ""
+
+    def choosing(self, name: str, value: object) -> str:
+        """The address of the same board with that filter."""
+        return f"?{self.question.choosing(name, str(value)).query()}"
+
+    def filters(self) -> Filters:
+        """The question as the records are asked (`reporting/listings.py`)."""
+        user = self.question.filter("user")
+        return Filters(
+            int(user) if user else None,
+            self.question.filter("kind"),
+            self.question.filter("status"),
+            self.window.from_ms,
+            self.window.to_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import msgspec
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from system.admin import pages
 from system.admin.access import Role
@@ -99,11 +99,11 @@ class Stream(StreamingResponse):
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         self._stay.leave()
 
-        async def sending(message: dict[str, object]) -> None:
+        async def sending(message: Message) -> None:
             async with asyncio.timeout(PATIENCE_S):
-                await send(message)  # type: ignore[arg-type]
+                await send(message)
 
-        speaking = asyncio.create_task(self.stream_response(sending))  # type: ignore[arg-type]
+        speaking = asyncio.create_task(self.stream_response(sending))
         leaving = asyncio.create_task(_left(receive))
         ending = asyncio.create_task(self._stay.ending.wait())
         try:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from system.admin.boards import alert_board, system_board
+from system.admin.boards import (
+    alert_board,
+    errors_board,
+    matches_board,
+    notifications_board,
+    system_board,
+    users_board,
+)
 from system.admin.boards.board import Board
 
-BOARDS: tuple[Board, ...] = (system_board.BOARD, alert_board.BOARD)
+BOARDS: tuple[Board, ...] = (
+    system_board.BOARD,
+    matches_board.BOARD,
+    users_board.BOARD,
+    notifications_board.BOARD,
+    alert_board.BOARD,
+    errors_board.BOARD,
+)
 
 
 def board_named(name: str) -> Board | None:

@@ -112,7 +112,7 @@ def between(before: Reading, after: Reading) -> Between:
     """The difference. A count that went down is of a process that began anew: what it grew by is not known, and is none."""
 
     def grown(name: str) -> float:
-        return max(0.0, getattr(after, name) - getattr(before, name))
+        return max(0.0, float(getattr(after, name) - getattr(before, name)))
 
     lanes = {lane: _grown(before.database.get(lane, {}), told) for lane, told in after.database.items()}
     return Between(

@@ -13,10 +13,15 @@ from system.admin.boards.asked import Window
 from system.admin.boards.panels import Series
 from system.admin.boards.recent import percentile_ms
 from system.reporting import rollups
+from system.reporting.events import COUNTED, MINUTE_MS, last_counted
 from system.reporting.record_models import BUCKETS_MS
 
 Row = Mapping[str, Any]
 _BUCKETS = tuple(f"within_{bound}_ms" for bound in BUCKETS_MS)
+
+SETTLED_MS = 8_000
+"""A process adds its sums this often at least, so a minute is whole this much after its end."""
+_STEPS = {60: "minute", 300: "five minutes", 900: "quarter of an hour", 3600: "hour", 86400: "day"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Sums:
     requests: Sequence[Row]
     events: Sequence[Mapping[str, tuple[int, int]]]
     kinds: Sequence[Row]
+    counted_ms: int
+    """Until when events are counted."""
 
     def per_second(self, *names: str) -> list[float | None]:
         """So many requests a second, in each step."""
@@ -37,12 +44,19 @@ class Sums:
         return [count(row) for row in self.requests]
 
     def happened(self, name: str) -> list[float | None]:
-        """How often that happened, in each step."""
-        return [float(told.get(name, (0, 0))[0]) for told in self.events]
+        """How often that happened, in each step; None where nobody has counted it, or not all of it yet."""
+        return [
+            float(told.get(name, (0, 0))[0]) if self._whole(place) else None for place, told in enumerate(self.events)
+        ]
 
     def amount(self, name: str) -> list[float | None]:
-        """Of how much, in each step."""
-        return [float(told.get(name, (0, 0))[1]) for told in self.events]
+        """The same of how much."""
+        return [
+            float(told.get(name, (0, 0))[1]) if self._whole(place) else None for place, told in enumerate(self.events)
+        ]
+
+    def _whole(self, place: int) -> bool:
+        return COUNTED in self.events[place] and (self.at[place] + self.step_s) * 1000 <= self.counted_ms
 
     def line(self, label: str, name: str) -> Series:
         """The line of how often that happened."""
@@ -62,7 +76,7 @@ def sums(connection: Connection, window: Window, now_ms: int, kind: str | None =
     width_s = rollups.HOUR_S if window.step_s >= rollups.HOUR_S else rollups.MINUTE_S
     step_ms = window.step_s * 1000
     begin_ms = window.from_ms // step_ms * step_ms
-    end_ms = max(begin_ms + step_ms, min(window.to_ms, now_ms) // step_ms * step_ms)
+    end_ms = max(begin_ms + step_ms, min(window.to_ms, now_ms - SETTLED_MS) // step_ms * step_ms)
     found = rollups.series(connection, width_s, begin_ms, end_ms, kind)
     kinds = rollups.rows_of_kinds(connection, width_s, begin_ms, max(end_ms, window.to_ms))
     requests: list[dict[str, int]] = [{} for _ in range(begin_ms, end_ms, step_ms)]
@@ -76,7 +90,13 @@ def sums(connection: Connection, window: Window, now_ms: int, kind: str | None =
         happened, amount = told[row["name"]]
         told[row["name"]] = (happened + row["happened"], amount + row["amount"])
     at = [start // 1000 for start in range(begin_ms, end_ms, step_ms)]
-    return Sums(at, window.step_s, requests, events, kinds)
+    counted_ms = (last_counted(connection) or 0) + MINUTE_MS
+    return Sums(at, window.step_s, requests, events, kinds, counted_ms)
+
+
+def step(window: Window) -> str:
+    """What one point of a chart stands for, in words."""
+    return _STEPS[window.step_s]
 
 
 def share_failed(row: Row) -> float | None:

@@ -27,7 +27,7 @@ from system.reporting.listings import RECORDS, Filters, page
 NOW_S = 60.0
 SEEN_S = 10.0
 SUMS_KEPT_S = 5.0
-_LISTED = 50
+_LISTED = 20
 _SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 _MIB = 2**20
 _MARKS: dict[str, Mark] = {"pass": "on", "warn": "wait", "fail": "off"}
@@ -70,9 +70,15 @@ async def load(look: Look) -> list[Panel]:
         Chart("requests", "Requests per second", "/s", found.at, rates, "What is under way is told above."),
         Chart("errors", "Error rate", "%", found.at, failed),
         Chart("latency", "Response time", "ms", found.at, took, f"{_WITHIN} More than 1,000 ms is told as that."),
-        Table("kinds", "By kind of request", _KINDS, [_kind(row) for row in found.kinds if kind in (None, row["kind"])],
-              "Nothing was asked."),
-    ]  # fmt: skip
+    ]
+
+
+async def kinds(look: Look) -> list[Panel]:
+    """The same by kind of request."""
+    kind = look.question.filter("kind")
+    found = await look.read_seldom(SUMS_KEPT_S, summed.sums, look.window, look.now_ms, kind)
+    rows = [_kind(look, row) for row in found.kinds if kind in (None, row["kind"])]
+    return [Table("kinds", "By kind of request", _KINDS, rows, "Nothing was asked.")]
 
 
 async def load_from_memory(look: Look) -> list[Panel]:
@@ -132,14 +138,18 @@ def _steps(look: Look) -> tuple[list[int], Sequence[Between]]:
     return [int(reading.at) for reading, _ in found], [step for _, step in found]
 
 
-def _kind(row: summed.Row) -> list[Cell]:
+def _kind(look: Look, row: summed.Row) -> list[Cell]:
     failed, p95 = summed.share_failed(row), summed.took_ms(0.95)(row)
     return cells(
         (
-            row["kind"], row["requests"], row["refused"], Cell(number(row["failed"]), "off" if failed else ""),
-            number(summed.mean_ms(row)), number(p95),
+            Cell(row["kind"], href=look.choosing("kind", row["kind"])),
+            row["requests"],
+            row["refused"],
+            Cell(number(row["failed"]), "off" if failed else ""),
+            summed.mean_ms(row),
+            p95,
         )
-    )  # fmt: skip
+    )
 
 
 def _mib(size: float | None) -> float | None:
@@ -165,6 +175,7 @@ BOARD = Board(
         Part("how it is now", now),
         Part("the requests of the time chosen", load, load_from_memory),
         Part("what the last hour cost", lately),
+        Part("the kinds of request", kinds),
         Part("the history of its health", health),
     ),
     (Filter("kind", "Kind of request"),),

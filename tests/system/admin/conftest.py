@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from tests.system.admin.browsing import ARGUMENTS, CHROMIUM
 from tests.system.admin.visitors import account, stamp
 from tests.system.conftest import ENGINES
 from tests.system.front import Front
@@ -34,3 +36,12 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def _opened(front: Front) -> None:
     stamp(front)
     account(front, "admin")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -38,7 +38,6 @@ class Row:
 
 
 BOARD = Row(VIEWERS | {"read:boards"}, (200,))
-RECORDS = Row(VIEWERS | {"read:records"}, (200,))
 
 TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/admin"): Row(VIEWERS, (200,)),
@@ -59,22 +58,18 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/admin/tokens"): Row(ADMINS, (200,)),
     ("POST", "/admin/tokens"): Row(ADMINS, (400,)),
     ("POST", "/admin/tokens/{token_id}/revoke"): Row(ADMINS, (404,)),
-    ("GET", "/admin/system"): Row(VIEWERS | {"read:boards"}, (200,)),
+    **{
+        ("GET", f"/admin/{board}"): Row(VIEWERS | {"read:boards"}, (200,))
+        for board in ("system", "matches", "users", "notifications", "errors")
+    },
     ("GET", "/admin/live"): Row(VIEWERS | {"read:boards"}, (400,)),
+    **{
+        ("GET", f"/admin/api/{record}{form}"): Row(VIEWERS | {"read:records"}, (200,))
+        for record in ("activity", "errors", "deliveries", "health")
+        for form in ("", ".csv", ".ndjson")
+    },
+    ("GET", "/admin/api/rollups"): Row(VIEWERS | {"read:records"}, (200,)),
     ("GET", "/admin/audit"): Row(ADMINS | {"read:records"}, (200,)),
-    ("GET", "/admin/api/activity"): RECORDS,
-    ("GET", "/admin/api/activity.csv"): RECORDS,
-    ("GET", "/admin/api/activity.ndjson"): RECORDS,
-    ("GET", "/admin/api/deliveries"): RECORDS,
-    ("GET", "/admin/api/deliveries.csv"): RECORDS,
-    ("GET", "/admin/api/deliveries.ndjson"): RECORDS,
-    ("GET", "/admin/api/errors"): RECORDS,
-    ("GET", "/admin/api/errors.csv"): RECORDS,
-    ("GET", "/admin/api/errors.ndjson"): RECORDS,
-    ("GET", "/admin/api/health"): RECORDS,
-    ("GET", "/admin/api/health.csv"): RECORDS,
-    ("GET", "/admin/api/health.ndjson"): RECORDS,
-    ("GET", "/admin/api/rollups"): RECORDS,
     ("GET", "/admin/alerts"): BOARD,
     ("POST", "/admin/alerts/{name}/acknowledge"): Row(OPERATORS | {"write:alerts"}, (404,)),
     ("GET", "/admin/alerts/{name}"): Row(VIEWERS | {"read:boards"}, (404,)),

@@ -18,7 +18,7 @@ shown in its place. What a part reads is read anew for each second of a live boa
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -135,6 +135,8 @@ class Board:
     timed: bool = True
     template: str = "board.html"
     """Another one that extends it, when there is more to be said or done than panels hold."""
+    drawing: Callable[[Settings, Question], Awaitable[Mapping[str, Any]]] | None = None
+    """What such a template shows besides the panels, as it is when the page is loaded; it needs no database."""
 
 
 async def drawn(board: Board, service: Service, question: Question, now_ms: int, kept: Kept) -> Document:

@@ -47,9 +47,11 @@ def _page_of(board: Board) -> Handler:
         document = await _feeds(request).document(board, asked)
         if not pages.wanted(request):
             return Response(msgspec.json.encode(document), 200, media_type="application/json")
+        drawn = {} if board.drawing is None else await board.drawing(request.app.state.settings, asked)
         return pages.render(
             request,
             board.template,
+            **drawn,
             board=board,
             asked=asked,
             document=document,

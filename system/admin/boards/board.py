@@ -17,6 +17,7 @@ shown in its place. What a part reads is read anew for each second of a live boa
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DOMAIN = "admin"
+READ_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Look:
     window: Window
     now_ms: int
     kept: Kept
+    away: list[Unavailable] = field(default_factory=list)
+    """Why the database could not be read at this look."""
 
     async def read(
         self,
@@ -74,8 +78,21 @@ class Look:
         *args: P.args,
         **kw: P.kwargs,
     ) -> R:
-        """What the function reads of the database, out of the way of requests. Raises Unavailable."""
-        return await self.service.lanes.long_read(DOMAIN, function, *args, **kw)
+        """What the function reads of the database, out of the way of requests. Raises Unavailable.
+
+        A database that does not answer in time is not asked again at this look: whoever looks waits for it once.
+        """
+        if self.away:
+            raise self.away[0]
+        try:
+            async with asyncio.timeout(READ_S):
+                return await self.service.lanes.long_read(DOMAIN, function, *args, **kw)
+        except TimeoutError as error:
+            self.away.append(Unavailable("read-too-long", "The database did not answer in time."))
+            raise self.away[0] from error
+        except Unavailable as error:
+            self.away.append(error)
+            raise
 
     async def read_seldom(
         self,

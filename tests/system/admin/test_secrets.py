@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from system.admin import console
+from system.admin.boards.every import BOARDS
 from system.logs import configure_logs
 from tests.system.admin.visitors import Browser, account, machine, rows, signed_in
 from tests.system.front import Front
@@ -27,6 +28,7 @@ PAGES = (
     "/admin/backups",
     "/admin/drills",
     "/admin/runbooks",
+    *(board.path for board in BOARDS),
 )
 PLANTED = ("planted-first-password", "planted-wrong-password", "planted-new-password", "planted-user-password")
 

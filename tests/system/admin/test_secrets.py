@@ -24,9 +24,6 @@ PAGES = (
     "/admin/accounts",
     "/admin/tokens",
     "/admin/audit",
-    "/admin/alerts",
-    "/admin/backups",
-    "/admin/drills",
     "/admin/runbooks",
     *(board.path for board in BOARDS),
 )

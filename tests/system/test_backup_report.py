@@ -83,9 +83,9 @@ def test_spans_and_gaps_are_listed_newest_first() -> None:
     points = next(one for one in made if isinstance(one, Table) and one.id == "points")
     assert [(row[1].text[11:], row[2].text, row[2].note) for row in points.rows] == [
         ("", "gap", "off"),
-        ("11:33:20", "the backup alone", ""),
-        ("11:33:20", "gap", "cut"),
-        ("08:33:20", "every instant, from 2 backups on", ""),
+        ("12:13:20", "the backup alone", ""),
+        ("12:13:20", "gap", "cut"),
+        ("09:13:20", "every instant, from 2 backups on", ""),
     ]
 
 

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from system.admin import account_routes, audit_routes, home_routes, login_routes, session_routes, token_routes
 from system.admin.access import Rule
-from system.admin.boards import alert_routes, backup_routes, board_routes, drill_routes, runbook_routes
+from system.admin.boards import alert_routes, board_routes, drill_routes, runbook_routes
 from system.admin.guard import Routes, rule_of
 from system.admin.headers import of_admin
 from system.reporting import report_routes
@@ -27,7 +27,6 @@ PLACES: tuple[Routes, ...] = tuple(
         report_routes,
         board_routes,
         alert_routes,
-        backup_routes,
         drill_routes,
         runbook_routes,
     )

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from system import backup_report
-from system.admin.boards.backup_routes import figures
+from system.admin.boards.backup_board import figures, panels
 from system.admin.boards.course import course
+from system.admin.boards.panels import Table
 from system.backup_report import REHEARSED, VERIFIED, Backup, Gap, Report, ReportUnreadable, Span
 
 NOW_S = 1_790_000_000.0
@@ -62,15 +63,30 @@ def test_the_chain_begins_with_the_full_one() -> None:
 
 
 def test_the_figures_say_how_old_and_when_next() -> None:
-    told = {name: (figure, of) for name, figure, of in figures(report(*LADDER, due=NOW_S + 1_800), NOW_S)}
+    told = {one.label: (one.text, one.note) for one in figures(report(*LADDER, due=NOW_S + 1_800), NOW_S)}
     assert told == {
         "Newest": ("8 h old", "b2"),
         "Newest verified": ("9 h old", "b1"),
         "Newest rehearsed": ("10 h old", "b0"),
         "Next due": ("in 30 min", "because"),
+        "Suspect": ("1", ""),
+        "Stores away": ("0", ""),
     }
-    told = {name: (figure, of) for name, figure, of in figures(report(due=NOW_S - 1), NOW_S)}
+    told = {one.label: (one.text, one.note) for one in figures(report(due=NOW_S - 1), NOW_S)}
     assert (told["Newest"], told["Next due"]) == (("none", ""), ("now", "because"))
+
+
+def test_spans_and_gaps_are_listed_newest_first() -> None:
+    made = panels(
+        report(*LADDER, gaps=(Gap(NOW_S - 18_000, NOW_S - 7_200, "cut"), Gap(NOW_S - 7_200, None, "off"))), "", NOW_S
+    )
+    points = next(one for one in made if isinstance(one, Table) and one.id == "points")
+    assert [(row[1].text[11:], row[2].text, row[2].note) for row in points.rows] == [
+        ("", "gap", "off"),
+        ("12:13:20", "the backup alone", ""),
+        ("12:13:20", "gap", "cut"),
+        ("09:13:20", "every instant, from 2 backups on", ""),
+    ]
 
 
 def test_the_course_is_drawn_to_scale() -> None:

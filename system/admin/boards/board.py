@@ -17,8 +17,9 @@ shown in its place. What a part reads is read anew for each second of a live boa
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -38,6 +39,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DOMAIN = "admin"
+READ_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Look:
     window: Window
     now_ms: int
     kept: Kept
+    away: list[Unavailable] = field(default_factory=list)
+    """Why the database could not be read at this look."""
 
     async def read(
         self,
@@ -74,8 +78,21 @@ class Look:
         *args: P.args,
         **kw: P.kwargs,
     ) -> R:
-        """What the function reads of the database, out of the way of requests. Raises Unavailable."""
-        return await self.service.lanes.long_read(DOMAIN, function, *args, **kw)
+        """What the function reads of the database, out of the way of requests. Raises Unavailable.
+
+        A database that does not answer in time is not asked again at this look: whoever looks waits for it once.
+        """
+        if self.away:
+            raise self.away[0]
+        try:
+            async with asyncio.timeout(READ_S):
+                return await self.service.lanes.long_read(DOMAIN, function, *args, **kw)
+        except TimeoutError as error:
+            self.away.append(Unavailable("read-too-long", "The database did not answer in time."))
+            raise self.away[0] from error
+        except Unavailable as error:
+            self.away.append(error)
+            raise
 
     async def read_seldom(
         self,
@@ -135,6 +152,8 @@ class Board:
     timed: bool = True
     template: str = "board.html"
     """Another one that extends it, when there is more to be said or done than panels hold."""
+    drawing: Callable[[Settings, Question], Awaitable[Mapping[str, Any]]] | None = None
+    """What such a template shows besides the panels, as it is when the page is loaded; it needs no database."""
 
 
 async def drawn(board: Board, service: Service, question: Question, now_ms: int, kept: Kept) -> Document:

@@ -33,6 +33,8 @@ PATIENCE_S = 15.0
 """A watcher that takes nothing for so long has gone."""
 LAST_WORD_S = 0.5
 """What is left for the end of a stream when the service ends."""
+_UNHELD = {"X-Accel-Buffering": "no"}
+"""A proxy that collects an answer before it passes it on would make a live board a late one."""
 _RETRY = b"retry: 2000\n\n"
 
 
@@ -47,9 +49,11 @@ def _page_of(board: Board) -> Handler:
         document = await _feeds(request).document(board, asked)
         if not pages.wanted(request):
             return Response(msgspec.json.encode(document), 200, media_type="application/json")
+        drawn = {} if board.drawing is None else await board.drawing(request.app.state.settings, asked)
         return pages.render(
             request,
             board.template,
+            **drawn,
             board=board,
             asked=asked,
             document=document,
@@ -93,7 +97,7 @@ class Stream(StreamingResponse):
 
     def __init__(self, watching: Watching, may_watch: Callable[[], Awaitable[bool]], stay: Stay) -> None:
         self._messages = told(watching, may_watch, stay.ending)
-        super().__init__(self._messages, 200, None, "text/event-stream")
+        super().__init__(self._messages, 200, _UNHELD, "text/event-stream")
         self._stay = stay
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from system.admin.boards import (
     alert_board,
+    backup_board,
+    drill_board,
     errors_board,
     matches_board,
     notifications_board,
@@ -19,6 +21,8 @@ BOARDS: tuple[Board, ...] = (
     notifications_board.BOARD,
     alert_board.BOARD,
     errors_board.BOARD,
+    backup_board.BOARD,
+    drill_board.BOARD,
 )
 
 

@@ -12,7 +12,7 @@ from system.admin.boards.asked import Filter
 from system.admin.boards.board import Board, Look, Part
 from system.admin.boards.panels import Cell, Chart, Column, Figure, Figures, Panel, Table, cells, number, when
 from system.notification_models import DEAD, PENDING
-from system.notification_service import attempts, outbox
+from system.notification_service import attempts, backlog, outbox
 from system.reporting.listings import RECORDS, listing
 
 SUMS_KEPT_S = 5.0
@@ -35,9 +35,8 @@ class Outbox:
 
 def waiting(connection: Connection, from_ms: int, to_ms: int) -> Outbox:
     """The outbox as it is, and how attempts came out within the time."""
-    of_states = select(outbox.c.state, func.count()).where(outbox.c.state.in_((PENDING, DEAD)))
-    states = {str(one): int(count) for one, count in connection.execute(of_states.group_by(outbox.c.state))}
-    oldest = connection.execute(select(func.min(outbox.c.at_ms)).where(outbox.c.state == PENDING)).scalar_one()
+    pending, oldest = backlog(connection)
+    dead = connection.execute(select(func.count()).where(outbox.c.state == DEAD)).scalar_one()
     again = connection.execute(
         select(
             outbox.c.id, outbox.c.user_id, outbox.c.kind, outbox.c.attempts, outbox.c.at_ms, outbox.c.next_attempt_ms
@@ -50,9 +49,7 @@ def waiting(connection: Connection, from_ms: int, to_ms: int) -> Outbox:
     of_outcomes = select(attempts.c.outcome, func.count()).where(*within).group_by(attempts.c.outcome)
     outcomes = {str(one): int(count) for one, count in connection.execute(of_outcomes)}
     retries = connection.execute(select(func.count()).where(*within, attempts.c.attempt > 1)).scalar_one()
-    return Outbox(
-        states.get(PENDING, 0), oldest, states.get(DEAD, 0), [dict(row) for row in again.mappings()], outcomes, retries
-    )
+    return Outbox(pending, oldest, dead, [dict(row) for row in again.mappings()], outcomes, retries)
 
 
 async def standing(look: Look) -> list[Panel]:

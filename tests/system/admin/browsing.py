@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,8 +45,9 @@ IN_A_BROWSER = [
 class Served:
     """A service of its own, on SQLite, with one admin, ada. It keeps its address when it is stopped and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
         self._directory = directory
+        self._environment = os.environ | (environment or {})
         self.path = directory / "gym.db"
         self.database = f"sqlite:///{self.path}"
         revisions.upgrade(self.database)
@@ -57,7 +60,7 @@ class Served:
         """It is ready."""
         command = [sys.executable, "-m", "ci.cli", "serve", "--port", str(self._port), "--database", self.database]
         with (self._directory / "log").open("ab") as log:
-            self._service = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            self._service = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=self._environment)
         wait_until(lambda: answers(f"{self.url}/health/ready"), "the service was ready")
 
     def stop(self) -> None:
@@ -95,6 +98,10 @@ class Visit:
         """What the browser only suggests is no complaint."""
         if kind in ("error", "warning"):
             self.complaints.append(text)
+
+    def elsewhere(self) -> list[str]:
+        """What was asked of anybody but the service; pictures that stand in a stylesheet are asked of nobody."""
+        return [url for url in self.requests if not url.startswith((f"{self.served}/", "data:"))]
 
     def log_in(self) -> None:
         """By keyboard: the first field has the focus."""

@@ -141,7 +141,8 @@ def test_it_is_drawn_once_however_many_watch(monkeypatch: pytest.MonkeyPatch) ->
     counted, feeds = Counted(), Feeds(NOBODY)
 
     async def watch() -> list[int]:
-        seen, tick = [], 0
+        seen: list[int] = []
+        tick = 0
         with feeds.watch(counted.board, Question()) as feed:
             while len(seen) < 5:
                 tick, _ = await feed.after(tick)

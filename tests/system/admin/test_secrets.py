@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from system.admin import console
+from system.admin.boards.every import BOARDS
 from system.logs import configure_logs
 from tests.system.admin.visitors import Browser, account, machine, rows, signed_in
 from tests.system.front import Front
@@ -23,10 +24,8 @@ PAGES = (
     "/admin/accounts",
     "/admin/tokens",
     "/admin/audit",
-    "/admin/alerts",
-    "/admin/backups",
-    "/admin/drills",
     "/admin/runbooks",
+    *(board.path for board in BOARDS),
 )
 PLANTED = ("planted-first-password", "planted-wrong-password", "planted-new-password", "planted-user-password")
 

@@ -38,7 +38,6 @@ class Row:
 
 
 BOARD = Row(VIEWERS | {"read:boards"}, (200,))
-RECORDS = Row(VIEWERS | {"read:records"}, (200,))
 
 TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/admin"): Row(VIEWERS, (200,)),
@@ -71,19 +70,6 @@ TABLE: dict[tuple[str, str], Row] = {
     },
     ("GET", "/admin/api/rollups"): Row(VIEWERS | {"read:records"}, (200,)),
     ("GET", "/admin/audit"): Row(ADMINS | {"read:records"}, (200,)),
-    ("GET", "/admin/api/activity"): RECORDS,
-    ("GET", "/admin/api/activity.csv"): RECORDS,
-    ("GET", "/admin/api/activity.ndjson"): RECORDS,
-    ("GET", "/admin/api/deliveries"): RECORDS,
-    ("GET", "/admin/api/deliveries.csv"): RECORDS,
-    ("GET", "/admin/api/deliveries.ndjson"): RECORDS,
-    ("GET", "/admin/api/errors"): RECORDS,
-    ("GET", "/admin/api/errors.csv"): RECORDS,
-    ("GET", "/admin/api/errors.ndjson"): RECORDS,
-    ("GET", "/admin/api/health"): RECORDS,
-    ("GET", "/admin/api/health.csv"): RECORDS,
-    ("GET", "/admin/api/health.ndjson"): RECORDS,
-    ("GET", "/admin/api/rollups"): RECORDS,
     ("GET", "/admin/alerts"): BOARD,
     ("POST", "/admin/alerts/{name}/acknowledge"): Row(OPERATORS | {"write:alerts"}, (404,)),
     ("GET", "/admin/alerts/{name}"): Row(VIEWERS | {"read:boards"}, (404,)),

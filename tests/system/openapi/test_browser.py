@@ -5,35 +5,33 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, sync_playwright
 
-from tests.system.browsing import CHROMIUM, Visit, chromium, serving
+from tests.system.admin.browsing import ARGUMENTS, CHROMIUM, IN_A_BROWSER, Served, Visit
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium on this machine"),
-]
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory = tmp_path_factory.mktemp("documented")
-    with serving(directory, f"sqlite:///{directory / 'gym.db'}") as address:
-        yield address
+    served = Served(tmp_path_factory.mktemp("documented"))
+    served.start()
+    yield served.url
+    served.stop()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as browser:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
+        browser.close()
 
 
 def test_the_page_lists_and_tries_the_operations(browser: Browser, served: str) -> None:
-    visit = Visit(browser)
+    visit = Visit(browser, served, "light")
     page = visit.page
     page.goto(f"{served}/docs")
     page.locator(".opblock").first.wait_for()
@@ -49,12 +47,12 @@ def test_the_page_lists_and_tries_the_operations(browser: Browser, served: str) 
     assert shown.locator(".response-col_status").inner_text().startswith("200")
     assert '"written and read back"' in shown.inner_text()
     assert visit.complaints == []
-    assert visit.elsewhere(served) == []
+    assert visit.elsewhere() == []
     visit.context.close()
 
 
 def test_a_write_is_tried_with_a_body_and_an_operation_id(browser: Browser, served: str) -> None:
-    visit = Visit(browser)
+    visit = Visit(browser, served, "light")
     page = visit.page
     page.goto(f"{served}/docs")
     opened = page.locator("#operations-users-sign_up_users_post")
@@ -71,7 +69,7 @@ def test_a_write_is_tried_with_a_body_and_an_operation_id(browser: Browser, serv
 
 def test_the_policy_bites(browser: Browser, served: str) -> None:
     """Shows that a complaint would have been seen, and somebody else asked: neither comes through."""
-    visit = Visit(browser)
+    visit = Visit(browser, served, "light")
     page = visit.page
     page.goto(f"{served}/docs")
     page.locator(".opblock").first.wait_for()

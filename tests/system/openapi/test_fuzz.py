@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +20,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from system.admin import console, room
+from tests.system.admin.browsing import Served
 from tests.system.admin.visitors import PASSWORD, session_of
-from tests.system.browsing import serving
 from tests.system.openapi.fuzzing import LEAST, Fuzzed, fuzz
 
 pytestmark = pytest.mark.processes
@@ -40,14 +38,14 @@ _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """Address and database of a service whose failpoints can be armed in `failpoints/` beside it."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service whose failpoints can be armed in `failpoints/` beside its database."""
     directory = tmp_path_factory.mktemp("fuzzed")
-    database = f"sqlite:///{directory / 'gym.db'}"
-    environment = os.environ | {"GYM_FAILPOINTS": str(directory / "failpoints")}
     (directory / "failpoints").mkdir()
-    with serving(directory, database, environment) as address:
-        yield address, database
+    served = Served(directory, {"GYM_FAILPOINTS": str(directory / "failpoints")})
+    served.start()
+    yield served
+    served.stop()
 
 
 def document(url: str) -> dict[str, Any]:
@@ -97,8 +95,8 @@ def of_the_admin_part() -> dict[str, Any]:
     return described
 
 
-def test_the_public_service_answers_everything_as_it_is_described(served: tuple[str, str]) -> None:
-    url, _ = served
+def test_the_public_service_answers_everything_as_it_is_described(served: Served) -> None:
+    url = served.url
     description = document(url)
     found = fuzz(description, url, lambda: joined(url), CONFORMING, examples=EXAMPLES, most_s=MOST_S)
     assert found.failures == {}
@@ -109,8 +107,8 @@ def test_the_public_service_answers_everything_as_it_is_described(served: tuple[
     assert {200, 201, 400, 404} <= statuses, statuses
 
 
-def test_the_admin_part_never_crashes(served: tuple[str, str]) -> None:
-    url, database = served
+def test_the_admin_part_never_crashes(served: Served) -> None:
+    url, database = served.url, served.database
 
     def ada() -> dict[str, str]:
         """An admin who was made a moment ago: the last operation may have shut the one before out."""
@@ -134,10 +132,10 @@ def test_the_admin_part_never_crashes(served: tuple[str, str]) -> None:
     assert pages == [], "nobody was let in there"
 
 
-def test_a_planted_crash_is_found_and_named(served: tuple[str, str], tmp_path: Path) -> None:
+def test_a_planted_crash_is_found_and_named(served: Served) -> None:
     """A job of challenges fails for a reason that the service does not know; the rest goes on."""
-    url, database = served
-    armed = Path(database.removeprefix("sqlite:///")).parent / "failpoints" / "fail-in-transaction.json"
+    url = served.url
+    armed = served.path.with_name("failpoints") / "fail-in-transaction.json"
     planted = {"name": "fail-in-transaction", "seed": 1, "rate": 1.0, "domains": ["challenges"]}
     only = document(url)
     only["paths"] = {path: only["paths"][path] for path in ("/challenges", "/tournaments")}

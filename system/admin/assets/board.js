@@ -111,6 +111,14 @@
     part.querySelector("tbody").replaceChildren(...(rows.length ? rows : [nothing("Nothing yet.", panel.series.length + 1)]));
   };
 
+  const name = (part, panel) => {
+    const title = part.querySelector("h2"), about = part.querySelector(".about");
+    if (title.textContent !== panel.title) title.textContent = panel.title;
+    if (about && about.textContent !== panel.note) about.textContent = panel.note;
+    if (!about && panel.note) title.after(element("p", { class: "about" }, panel.note));
+    const older = part.querySelector(".more a");
+    if (older && panel.older) older.setAttribute("href", panel.older);
+  };
   const draw = { figures: drawFigures, table: drawTable, chart: drawChart };
 
   /* The stream */
@@ -128,6 +136,7 @@
     for (const panel of told.panels) {
       const part = document.getElementById(`panel-${panel.id}`);
       if (!part) { location.reload(); return; }
+      name(part, panel);
       draw[panel.kind](part, panel);
     }
     for (const part of board.children) part.classList.toggle("gone", !told.ids.includes(part.id.slice(6)));

@@ -215,6 +215,7 @@ def test_the_service_is_watched_while_its_database_is_gone(
         live(page)
         service.path.unlink()
         expect(page.locator("#missing")).to_contain_text("The database cannot be read just now", timeout=10_000)
+        expect(page.locator("#panel-requests .about")).to_contain_text("From memory", timeout=10_000)
         expect(page.locator("#panel-now dd .mark").first).to_have_text("fail", timeout=5_000)
         page.goto(f"{service.url}/admin/system")
         live(page)

@@ -261,11 +261,12 @@ def test_a_replaced_file_and_what_is_still_known_when_the_database_is_gone(fresh
 
 
 def test_a_damaged_page(fresh: Stand) -> None:
+    """Whole pages, as a flipped bit may lie where the records, written every second, put the page right again."""
     alarmed = Alarmed.prepare(fresh)
     fresh.start()
     fresh.wait_ready()
     fresh.run_tool("backup", "run", "--database", fresh.database_url, "--store", str(fresh.store), "--demo")
-    with make("corrupt-database", seed=1).inject(fresh.target()):
+    with make("corrupt-database", mode="zero-page", count=8, seed=1).inject(fresh.target()):
         alarmed.fires("DatabaseDamaged")
     fresh.kill()
     fresh.run_tool("backup", "restore", "--database", fresh.database_url, "--store", str(fresh.store), "--yes")

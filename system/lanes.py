@@ -36,6 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RECONNECT_INTERVAL_S = 0.05
+FIRST_LINK_S = 1.0
 GRACE_S = 5.0
 """How much longer than its deadline a job that was sent is waited for, before its outcome is called unknown."""
 HEALTH = "health"
@@ -119,8 +120,12 @@ class Lanes:
         self.fenced = ""
 
     async def open(self) -> None:
-        """Starts keeping the link to the writer. The writer need not be there yet."""
+        """Starts keeping the link to the writer, and gives it a moment, so that no first write comes too early.
+
+        The writer need not be there yet.
+        """
         self._writer.start()
+        await self._writer.linked(FIRST_LINK_S)
 
     async def close(self) -> None:
         """Lets go of the link, the threads and the read connections."""
@@ -257,11 +262,18 @@ class WriterLink(asyncio.Protocol):
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
         self._ended = asyncio.Event()
+        self._linked = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Keeps a connection open from now on."""
         self._keeper = asyncio.create_task(self._keep(), name="writer-link")
+
+    async def linked(self, within_s: float) -> None:
+        """Returns once there was a connection, or the time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._linked.wait()
 
     async def stop(self) -> None:
         """Closes the connection for good."""
@@ -280,6 +292,7 @@ class WriterLink(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
         self._frames = Frames()
         self._ended.clear()
+        self._linked.set()
 
     def data_received(self, data: bytes) -> None:
         """Whoever waits for one of these answers is given it."""

@@ -137,6 +137,22 @@ def test_a_write_is_committed_when_it_is_answered(bench: Bench) -> None:
     assert asyncio.run(story()) == (201, 1)
 
 
+def test_the_first_write_is_not_refused_for_coming_early(bench: Bench) -> None:
+    async def story() -> int:
+        async with opened(bench.database) as lanes:
+            return (await lanes.write(note, 5, operation=operation())).status
+
+    assert asyncio.run(story()) == 201
+
+
+def test_they_open_without_a_writer(database: Path) -> None:
+    async def story() -> bool:
+        async with opened(database) as lanes:
+            return lanes.writer_away
+
+    assert asyncio.run(story())
+
+
 def test_writes_that_wait_together_share_a_commit(bench: Bench) -> None:
     async def story() -> set[float]:
         async with opened(bench.database, write_places=64) as lanes:

@@ -122,7 +122,7 @@ class Lanes:
         self.fenced = ""
 
     async def open(self) -> None:
-        """Starts keeping the link to the writer, and gives it a moment: the first write should not be refused for coming early.
+        """Starts keeping the link to the writer, and gives it a moment, so that no first write comes too early.
 
         The writer need not be there yet.
         """

@@ -151,7 +151,11 @@ def _play_sqlite(url: str, acts: Sequence[Act]) -> None:
 
 
 def _play_postgres(url: str, acts: Sequence[Act]) -> None:
-    known: dict[str, Any] = {"prepare_threshold": 1, "options": "-c plan_cache_mode=force_generic_plan"}
+    known: dict[str, Any] = {
+        "prepare_threshold": 1,
+        "options": "-c plan_cache_mode=force_generic_plan",
+        "cursor_factory": psycopg.RawCursor,  # the statements are PostgreSQL's own, with $1 and $2
+    }
     with (
         psycopg.connect(libpq(url), autocommit=True, **known) as reads,
         psycopg.connect(libpq(url), **known) as writes,

@@ -59,6 +59,8 @@ def rows(database: str) -> tuple[Wanted, ...]:
         Wanted(name("durable writes over HTTP, 16 clients"), figure("writes rate"), "writes/s", plain),
         Wanted(name("the same, per CPU-second"), figure("writes per CPU-s"), "writes", plain),
         Wanted(name("writes to pgbench's"), ratio(name("writes rate"), "pgbench rate"), "x", over(TO_PGBENCH)),
+        Wanted(name("durable writes over HTTP, 100 clients"), figure("many writes rate"), "writes/s", plain),
+        Wanted(name("the same to pgbench's 16"), ratio(name("many writes rate"), "pgbench rate"), "x", plain),
         Wanted(name("answers that nobody expected"), figure("unexpected"), "", under(0)),
     )
 

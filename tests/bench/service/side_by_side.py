@@ -34,7 +34,7 @@ from tests.bench.showing import show
 BENCH = Path(__file__).parents[3] / "var" / "bench"
 SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 DATABASES = {"sqlite": SQLITE, "postgres": POSTGRES}
-CONNECTIONS = 64
+CONNECTIONS, MANY = 64, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,11 @@ class Terms:
     def writes(self) -> Load:
         """Nothing but writes, from as many clients as pgbench has."""
         return Load(pgbench.CLIENTS, self.seconds, self.warm_s, writes=True)
+
+    @property
+    def many_writes(self) -> Load:
+        """The same from as many as a busy service has at once: the more wait, the more share a commit."""
+        return Load(MANY, self.seconds, self.warm_s, writes=True)
 
 
 def measure(terms: Terms, say: Callable[[str], None]) -> list[Round]:
@@ -134,6 +139,7 @@ def _round(terms: Terms, ground: Ground, acts: Sequence[driver.Act], number: int
         found["driver per any CPU-s"] = played.acts / (played.cpu_s + server_cpu_s)
 
     methods = [ours("ours", 1, terms.load), naive, raw, ours("ours 2", 2, terms.load), ours("writes", 2, terms.writes)]
+    methods.append(ours("many writes", 2, terms.many_writes))
     for method in turns(methods, number):
         ground.fresh()
         method()

@@ -108,13 +108,20 @@ class _Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._behind: dict[int, Stream] = {}
+        self._making = asyncio.Lock()
+        self._closed = False
         self.asking: int | None = None
 
     async def prepare(self, port: int) -> Stream:
-        """The connection to that version, made when there is none."""
-        known = self._behind.get(port)
-        if known is None or known[0].at_eof():
-            known = self._behind[port] = await asyncio.open_connection(HOST, port)
+        """The connection to that version, made when there is none; whoever else wants one meanwhile gets the same."""
+        async with self._making:
+            known = self._behind.get(port)
+            if known is None or known[0].at_eof():
+                if known is not None:
+                    known[1].close()
+                known = self._behind[port] = await asyncio.open_connection(HOST, port)
+            if self._closed:  # The client went while it was made.
+                known[1].close()
         return known
 
     async def ask(self, port: int, request: bytes) -> bytes:
@@ -130,6 +137,7 @@ class _Client:
 
     def close(self) -> None:
         """Both sides are let go."""
+        self._closed = True
         for _, writer in [(self._reader, self._writer), *self._behind.values()]:
             with contextlib.suppress(OSError, RuntimeError):
                 writer.close()

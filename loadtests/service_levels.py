@@ -29,6 +29,15 @@ class Judged:
     why: str = ""
     aim_met: bool | None = None
 
+    @property
+    def told(self) -> str:
+        """What was measured, as people read it: `0.12%`, `12.3 ms`, `failed` where it never ended, `-` for nothing."""
+        if self.measured is None:
+            return "-"
+        if self.unit == "share":
+            return f"{self.measured:.2%}"
+        return "failed" if math.isinf(self.measured) else f"{self.measured:.1f} ms"
+
 
 def judge(
     levels: Sequence[Level], steady: Observation, whole: Observation, *, samples_min: int = 1

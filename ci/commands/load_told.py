@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loadtests.measure import Figures
     from loadtests.omission import Omission
     from loadtests.plan import LoadPlan
-    from loadtests.service_levels import Judged, Result
+    from loadtests.service_levels import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def say(plan: LoadPlan, tool: str, told: Outcome) -> None:
     )
     for level in assessment.levels:
         why = f"  {level.why}" if level.why else ""
-        click.echo(f"{level.result.upper():8}{level.name:24} {_measured(level):>12}  {level.goal}{why}")
+        click.echo(f"{level.result.upper():8}{level.name:24} {level.told:>12}  {level.goal}{why}")
     for one in told.accounts:
         click.echo(
             f"{one.result.upper():8}{one.id:24} {one.measured:>12}  {one.goal}{f'  {one.why}' if one.why else ''}"
@@ -88,14 +88,6 @@ def _say_omission(omission: Omission) -> None:
 
 def _ms(value: float | None) -> str:
     return "-" if value is None else "failed" if math.isinf(value) else f"{value:.1f}"
-
-
-def _measured(level: Judged) -> str:
-    if level.measured is None:
-        return "-"
-    if level.unit == "share":
-        return f"{level.measured:.2%}"
-    return "failed" if math.isinf(level.measured) else f"{level.measured:.1f} ms"
 
 
 def say_json(plan: LoadPlan, tool: str, profile: str | None, told: Outcome) -> None:

@@ -9,7 +9,6 @@ the wall clock only; what they say is put on one clock by it.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections import Counter
@@ -29,7 +28,6 @@ from loadtests.ledger import Clock, Done, End, Line, User, append, clock_line
 from loadtests.plan import LoadPlan
 from loadtests.recruit import recruit
 from loadtests.scenario import GYM_DAY
-from loadtests.service_levels import Judged
 
 PLAN = "plan.json"
 PODS = "pods"
@@ -199,20 +197,10 @@ def _say(plan: LoadPlan, flaws: Sequence[str], assessment: Assessment) -> None:
     steady = assessment.steady
     click.echo(f"{steady.users:.0f} users for {steady.window.seconds:.0f} s: {steady.total.rate:.1f} requests/s.")
     for level in assessment.levels:
-        click.echo(
-            f"{level.result.upper():8}{level.name:24} {_measured(level):>12}  {level.goal}  {level.why}".rstrip()
-        )
+        click.echo(f"{level.result.upper():8}{level.name:24} {level.told:>12}  {level.goal}  {level.why}".rstrip())
     for doubt in (*assessment.doubts, *flaws):
         click.echo(f"UNKNOWN {doubt}")
     click.echo(f"\n{assessment.verdict.upper()}  {plan.directory}")
-
-
-def _measured(level: Judged) -> str:
-    if level.measured is None:
-        return "-"
-    if level.unit == "share":
-        return f"{level.measured:.2%}"
-    return "failed" if math.isinf(level.measured) else f"{level.measured:.1f} ms"
 
 
 def main() -> int:

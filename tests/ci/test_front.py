@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ci.front import Front
+from ci.front import Front, _Client
 from ci.loopback import HOST, free_ports
 
 pytestmark = pytest.mark.processes
@@ -135,3 +136,31 @@ def test_a_version_that_is_gone_is_seen_by_the_client(port: tuple[int, Front], c
     front.behind = nobody
     with pytest.raises((OSError, http.client.HTTPException)):
         ask(clients(1)[0])
+
+
+def connections(old: Version, leaves: bool) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """What two got who wanted a connection for a client at once; the client has left since, or meanwhile."""
+
+    async def story() -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        client = _Client(*await asyncio.open_connection(HOST, old.port))
+        wanted = asyncio.gather(client.prepare(old.port), client.prepare(old.port))
+        if leaves:
+            await asyncio.sleep(0)
+            client.close()
+        made = await wanted
+        client.close()
+        return list(made)
+
+    return asyncio.run(story())
+
+
+def test_two_who_want_a_connection_at_once_get_the_same() -> None:
+    with version("old") as old:
+        one, other = connections(old, leaves=False)
+    assert one is other
+    assert one[1].is_closing()
+
+
+def test_no_connection_outlives_its_client() -> None:
+    with version("old") as old:
+        assert all(writer.is_closing() for _, writer in connections(old, leaves=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 
@@ -183,3 +184,11 @@ def test_errors_in_a_window() -> None:
     assert judged(ErrorLevel(gate_share=0, from_s=10), found).result == "pass"
     assert judged(ErrorLevel(gate_share=0, to_s=10), found).result == "fail"
     assert judged(ErrorLevel(gate_share=0), found).result == "fail"
+
+
+@pytest.mark.parametrize(
+    ("unit", "measured", "told"),
+    [("share", 0.00123, "0.12%"), ("ms", 12.34, "12.3 ms"), ("ms", math.inf, "failed"), ("ms", None, "-")],
+)
+def test_what_was_measured_is_told_in_its_unit(unit: Literal["ms", "share"], measured: float | None, told: str) -> None:
+    assert Judged("a level", "a goal", unit, measured, "fail").told == told

@@ -23,10 +23,10 @@ SCRIPT = str(Path(sys.executable).with_name("gymkhana"))
 Asked = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture
+def url(tmp_path: Path) -> str:
     """A database at the newest revision."""
-    made = f"sqlite:///{tmp_path_factory.mktemp('admin') / 'gym.db'}"
+    made = f"sqlite:///{tmp_path / 'gym.db'}"
     revisions.upgrade(made)
     return made
 
@@ -110,7 +110,7 @@ def test_an_error_is_a_document_with_json(ask: Asked) -> None:
 
 
 def test_a_database_from_before_the_admin_part_is_told_to_migrate(ask: Asked, tmp_path: Path) -> None:
-    older = f"sqlite:///{tmp_path / 'gym.db'}"
+    older = f"sqlite:///{tmp_path / 'older.db'}"
     revisions.upgrade(older, "0005")
     code, _, told = ask("create", "ann", "--role", "admin", "--database", older, given=PASSWORD.encode())
     assert code == 2

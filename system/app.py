@@ -111,7 +111,11 @@ def make_app(config: Settings) -> tuple[FastAPI, Edge]:
         if config.worker == 1:
             beside.append(asyncio.create_task(periodic.run(lanes, recorder.losses, on_a_server=file is None)))
             beside.append(asyncio.create_task(alerts.run()))
-            beside.append(asyncio.create_task(prune(lanes, Retention(config.activity_days, config.activity_rows))))
+            beside.append(
+                asyncio.create_task(
+                    prune(lanes, Retention(config.activity_days, config.activity_rows, config.audit_days))
+                )
+            )
             beside.append(asyncio.create_task(events.count(lanes, recorder.losses)))
         recording = asyncio.create_task(recorder.run(lanes))
         if config.records:

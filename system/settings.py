@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     activity_days: int = Field(default=14, ge=1)
     activity_rows: int = Field(default=10_000_000, ge=1_000)
     """How long, and how many, requests are kept on record; whichever comes first."""
+    audit_days: int = Field(default=400, ge=1)
+    """How long admin actions are."""
 
     ship: Path | None = None
     """The socket of the process that ships the database's log and checkpoints it; the writer checkpoints when unset."""

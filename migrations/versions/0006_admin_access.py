@@ -82,7 +82,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_admin_audit")),
         sa.UniqueConstraint("operation_id", name=op.f("uq_admin_audit_operation_id")),
     )
-    op.create_index(op.f("ix_admin_audit_at_ms"), "admin_audit", ["at_ms"])
+    for column in ((), ("account_id",), ("action",)):
+        key = (*column, "at_ms", "id")
+        op.create_index(op.f(f"ix_admin_audit_{'_'.join(key)}"), "admin_audit", list(key))
 
 
 def downgrade() -> None:

@@ -65,16 +65,21 @@ class AdminToken(Base):
 
 
 class AdminAction(Base):
-    """Who did what, on what, from where and when: written with the action itself, and never changed.
+    """Who did what, on what, from where and when: written with the action itself, and never changed until it is pruned.
 
     Names are written out and point nowhere, because the record has to say the same when what it speaks of is gone.
     """
 
     __tablename__ = "admin_audit"
+    __table_args__ = (
+        Index(None, "at_ms", "id"),
+        Index(None, "account_id", "at_ms", "id"),
+        Index(None, "action", "at_ms", "id"),
+    )
 
     id: Mapped[int] = mapped_column(Id, Identity(), primary_key=True)
     operation_id: Mapped[str] = mapped_column(String(120), unique=True)
-    at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str] = mapped_column(String(80))
     account_id: Mapped[int | None] = mapped_column(Id)
     token_id: Mapped[int | None] = mapped_column(Id)

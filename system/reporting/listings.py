@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, literal_column, select, tuple_
 
+from system.admin.models import AdminAction
 from system.errors import Invalid
 from system.notification_service import attempts as deliveries
 from system.reporting.cursors import Position, cursor, position
@@ -19,6 +20,7 @@ from system.reporting.record_jobs import errors, health, requested
 from system.shapes import ID_MAX
 
 Row = dict[str, Any]
+actions: Table = AdminAction.__table__  # type: ignore[assignment]
 _STATUSES = {
     "1xx": "status >= 100 AND status < 200",
     "2xx": "status >= 200 AND status < 300",
@@ -41,6 +43,9 @@ class Record:
     """The end of what a row speaks of: the same instant, or an error's last one."""
     rare: str = ""
     """A status that so few rows have that they are looked through for a kind, and not the kind for them."""
+    who: str = "user_id"
+    what: str = "kind"
+    """The columns that `user` and `kind` are asked of, where there are such."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -77,6 +82,7 @@ RECORDS = {
             "health", health, health.c.at_ms,
             {one: f"status = '{one}'" for one in ("pass", "warn", "fail")}, health.c.at_ms,
         ),
+        Record("audit", actions, actions.c.at_ms, {}, actions.c.at_ms, who="account_id", what="action"),
     )
 }  # fmt: skip
 
@@ -85,8 +91,13 @@ def filters_of(
     record: Record, user: int | None, kind: str | None, status: str | None, start: str | None, end: str | None
 ) -> Filters:
     """What was asked for, checked. Raises Invalid when the record has no such thing, or a time is no RFC 3339."""
-    for name, value in (("user", user), ("kind", kind)):
-        if value is not None and f"{name}_id" not in record.table.c and name not in record.table.c:
+    asked = (
+        ("user", user, record.who in record.table.c),
+        ("kind", kind, record.what in record.table.c),
+        ("status", status, bool(record.statuses)),
+    )
+    for name, value, known in asked:
+        if value is not None and not known:
             raise Invalid("parameter-invalid", f"The parameter {name}: {record.name} cannot be asked for by it.")
     if status is not None and status not in record.statuses:
         raise Invalid("parameter-invalid", f"The parameter status: it is one of {', '.join(record.statuses)}.")
@@ -139,9 +150,9 @@ def _asked(record: Record, filters: Filters, limit: int, after: Position | None)
 def _conditions(record: Record, filters: Filters) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if filters.user is not None:
-        found.append(record.table.c.user_id == filters.user)
+        found.append(record.table.c[record.who] == filters.user)
     if filters.kind is not None:
-        kind: ColumnElement[Any] = record.table.c.kind
+        kind: ColumnElement[Any] = record.table.c[record.what]
         if filters.user is not None or filters.status == record.rare:
             kind = func.coalesce(kind, "")  # No index knows it so: one user's rows are far fewer than one kind's.
         found.append(kind == filters.kind)

@@ -30,8 +30,8 @@ From = Annotated[str | None, Query(alias="from", max_length=40)]
 To = Annotated[str | None, Query(alias="to", max_length=40)]
 
 
-def _reading(place: str) -> Callable[[Handler], Handler]:
-    return routes.get(f"/admin/api/{place}", least=Role.VIEWER, scope="read:records")
+def _reading(place: str, least: Role = Role.VIEWER) -> Callable[[Handler], Handler]:
+    return routes.get(f"/admin/api/{place}", least=least, scope="read:records")
 
 
 def _page_of(record: Record) -> Handler:
@@ -72,9 +72,10 @@ def _export_of(record: Record, form: str) -> Handler:
 
 
 for _record in RECORDS.values():
-    _reading(_record.name)(_page_of(_record))
+    _least = Role.ADMIN if _record is RECORDS["audit"] else Role.VIEWER
+    _reading(_record.name, _least)(_page_of(_record))
     for _form in exports.FORMS:
-        _reading(f"{_record.name}.{_form}")(_export_of(_record, _form))
+        _reading(f"{_record.name}.{_form}", _least)(_export_of(_record, _form))
 
 
 @_reading("rollups")

@@ -19,6 +19,7 @@ from system.http import now_ms
 from system.jobs import NOTHING_HAPPENED, Operation, Reply, write_job
 from system.lanes import Lanes
 from system.notification_service import attempts as deliveries
+from system.reporting.listings import actions
 from system.reporting.record_jobs import DOMAIN, errors, health, requested
 from system.reporting.rollups import HOUR_S, MINUTE_S, events, requests
 from system.statements import Session
@@ -34,10 +35,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long and how many requests are kept; the other records' bounds are in `BOUNDS`."""
+    """How long and how many requests are kept, and how long admin actions; the other records' bounds are in `BOUNDS`."""
 
     activity_days: int = 14
     activity_rows: int = 10_000_000
+    audit_days: int = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ BOUNDS = {
     "deliveries": Bound(90, 10_000_000),
     "health": Bound(90, 500_000),
 }
+AUDIT_ROWS = 10_000_000
 ROLLUP_DAYS = {MINUTE_S: 14, HOUR_S: 400}
 
 
@@ -117,6 +120,7 @@ KEPT = {
     "errors": _Kept.of(errors, errors.c.last_ms),
     "deliveries": _Kept.of(deliveries, deliveries.c.at_ms),
     "health": _Kept.of(health, health.c.at_ms),
+    "audit": _Kept.of(actions, actions.c.at_ms),
 }
 _ROLLUPS = (requests, events)
 
@@ -148,7 +152,10 @@ _OLD = {
 
 async def prune(lanes: Lanes, retention: Retention) -> None:
     """Runs until cancelled. What is refused, or too much for one turn, is left to the next."""
-    bounds = BOUNDS | {"activity": Bound(retention.activity_days, retention.activity_rows)}
+    bounds = BOUNDS | {
+        "activity": Bound(retention.activity_days, retention.activity_rows),
+        "audit": Bound(retention.audit_days, AUDIT_ROWS),
+    }
     while True:
         for record, bound in bounds.items():
             await _turn(record, prune_rows_of(lanes, record, bound))

@@ -103,8 +103,25 @@ def test_the_record_is_read_a_page_at_a_time_without_gaps(admin: Browser, house:
         page = admin.get(path).text
         seen += re.findall(r'<time datetime="', page)
         found = re.search(r'href="([^"]+)" rel="next"', page)
-        path = found[1].replace("&amp;", "&") if found else ""
+        path = f"/admin/audit{found[1].replace('&amp;', '&')}" if found else ""
     assert len(seen) == rows(house, "SELECT count(*) FROM admin_audit")[0][0]
+
+
+def test_the_record_is_asked_by_what_was_done_by_whom_and_when(admin: Browser, house: Front) -> None:
+    name = account(house, "viewer")
+    wanted = rows(house, f"SELECT id FROM admin_accounts WHERE name = '{name}'")[0][0]
+    admin.post(f"/admin/accounts/{wanted}/role", role="operator")
+    admin.post(f"/admin/accounts/{wanted}/disable")
+    own = rows(house, "SELECT account_id FROM admin_audit ORDER BY id DESC LIMIT 1")[0][0]
+    page = marks(admin.get(f"/admin/audit?kind=account.disabled&user={own}").text)
+    assert f"account {name}" in page
+    assert "account.role-changed" not in page
+    assert "Nothing is on record." in marks(admin.get("/admin/audit?from=2100-01-01T00:00").text)
+    for form, first in (("csv", "id,operation_id,at_ms,actor,"), ("ndjson", '{"id":')):
+        exported = admin.get(f"/admin/api/audit.{form}?kind=account.disabled&user={own}&to=2100-01-01T00:00:00Z")
+        assert exported.text.startswith(first)
+        assert f"account {name}" in exported.text.splitlines()[1 if form == "csv" else 0]
+    assert admin.get("/admin/api/audit?status=4xx").status_code == 400
 
 
 def test_the_last_admin_can_neither_be_disabled_nor_demoted(gym: Gym) -> None:

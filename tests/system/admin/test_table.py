@@ -69,7 +69,10 @@ TABLE: dict[tuple[str, str], Row] = {
         for form in ("", ".csv", ".ndjson")
     },
     ("GET", "/admin/api/rollups"): Row(VIEWERS | {"read:records"}, (200,)),
-    ("GET", "/admin/audit"): Row(ADMINS | {"read:records"}, (200,)),
+    **{
+        ("GET", f"/admin/{audit}"): Row(ADMINS | {"read:records"}, (200,))
+        for audit in ("audit", "api/audit", "api/audit.csv", "api/audit.ndjson")
+    },
     ("GET", "/admin/alerts"): BOARD,
     ("POST", "/admin/alerts/{name}/acknowledge"): Row(OPERATORS | {"write:alerts"}, (404,)),
     ("GET", "/admin/alerts/{name}"): Row(VIEWERS | {"read:boards"}, (404,)),
@@ -160,9 +163,9 @@ def test_an_expired_and_a_revoked_token_open_nothing(house: Front, names: dict[s
 def test_a_machine_reads_the_audit_log_as_json_and_its_use_is_noted(house: Front) -> None:
     bot, token_id = machine(house, ["read:records"])
     found = bot.get("/admin/audit?limit=1").json()
-    assert found["items"][0]["subject"] == f"token {token_id} (bot)"
-    older = bot.get(f"/admin/audit?limit=1&before={found['next']}").json()
-    assert older["items"][0]["id"] < found["items"][0]["id"]
+    assert found["audit"][0]["subject"] == f"token {token_id} (bot)"
+    older = bot.get(f"/admin/audit?limit=1&after={found['next']}").json()
+    assert older["audit"][0]["id"] < found["audit"][0]["id"]
     assert rows(house, f"SELECT used_ms FROM admin_tokens WHERE id = {token_id}") != [(None,)]
 
 

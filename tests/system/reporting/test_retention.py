@@ -51,9 +51,13 @@ def test_the_oldest_go_first_and_a_slice_at_a_time(gym: Gym) -> None:
 def test_every_record_can_be_pruned(gym: Gym) -> None:
     gym.apply(record_jobs.keep_errors, [["aa", "Kind", "code", "place", 503, "m", "r", 1, 5, 10]])
     gym.apply(record_jobs.keep_health, [[10, 1, "pass", ""]])
+    gym.tamper(
+        "INSERT INTO admin_audit (operation_id, at_ms, actor, address, action, subject, detail)"
+        " VALUES ('audited', 10, 'ann', '::1', 'account.disabled', 'account bob', '')"
+    )
     gym.apply(record_jobs.set_events, 60_000, [["points.moved", 1, 5]])
     gym.apply(record_jobs.add_rollups, [[60, 60_000, "users.me", *[1] * 12]])
-    for record in ("errors", "health"):
+    for record in ("errors", "health", "audit"):
         gym.apply(retention.prune_rows, record, 10, 0)
         assert gym.read(KEPT[record].extent).oldest_ms == 10
         gym.apply(retention.prune_rows, record, 11, 0)

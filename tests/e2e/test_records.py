@@ -117,9 +117,13 @@ def broken_in_turn(stand: Stand, tables: tuple[str, ...]) -> None:
 
 
 def recorded_again(stand: Stand) -> None:
-    newest = records(stand, "activity")[0]["id"]
+    before = newest(stand)
     provoke(stand)
-    until(lambda: bool(records(stand, "activity")[0]["id"] > newest + 3), "requests are recorded again")
+    until(lambda: newest(stand) > before + 3, "requests are recorded again")
+
+
+def newest(stand: Stand) -> int:
+    return max((int(row["id"]) for row in records(stand, "activity")), default=0)
 
 
 def records(stand: Stand, record: str) -> list[dict[str, Any]]:
@@ -156,6 +160,43 @@ def test_broken_error_and_health_records_are_told_too(watched: Stand) -> None:
     for table in ("error_records", "health_records"):
         execute(watched, f"ALTER TABLE {table}_away RENAME TO {table}")
     until(lambda: user.get("/challenges").status == 200, "the domain is on again")
+
+
+def test_broken_sums_of_what_happened_are_told_too(watched: Stand) -> None:
+    """Whoever counts looks every five seconds where to go on."""
+    execute(watched, "ALTER TABLE event_rollups RENAME TO event_rollups_away")
+    until(lambda: dropped(watched, "rollups") > 0, "the loss is counted")
+    provoke(watched)
+    body = told(watched)
+    assert (body["status"], "records of rollups were lost" in body["checks"]["records"]) == ("warn", True)
+    execute(watched, "ALTER TABLE event_rollups_away RENAME TO event_rollups")
+    recorded_again(watched)
+
+
+def test_without_its_audit_log_the_admin_part_does_nothing_and_the_platform_goes_on(watched: Stand) -> None:
+    let_in(watched.database_url, f"{TOKEN}-and-act", ["write:alerts"])
+    execute(watched, "ALTER TABLE admin_audit RENAME TO admin_audit_away")
+    provoke(watched)
+    assert silenced(watched)[0] == 503
+    decisions = watched.runtime / "alerts" / "decisions.json"
+    assert not decisions.exists()
+    until(lambda: any("admin_audit" in row["message"] for row in records(watched, "errors")), "its lack is on record")
+    execute(watched, "ALTER TABLE admin_audit_away RENAME TO admin_audit")
+    assert silenced(watched)[0] == 200
+    assert decisions.exists()
+
+
+def silenced(stand: Stand) -> tuple[int, bytes]:
+    """The answer to a machine that silences everything for an hour."""
+    connection = http.client.HTTPConnection(HOST, stand.port, timeout=10)
+    headers = {
+        "Authorization": f"Bearer {TOKEN}-and-act",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    with closing(connection):
+        connection.request("POST", "/admin/alerts/silences", "of=everything&lasting=1h&why=unheard", headers)
+        response = connection.getresponse()
+        return response.status, response.read()
 
 
 def test_a_job_that_breaks_is_an_error_on_record_by_its_cause(watched: Stand) -> None:

@@ -30,5 +30,6 @@ def words(lasting_s: float) -> str:
     """A length of time as people read it: `3 min`, `2.5 h`."""
     for unit, size_s in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
         if lasting_s >= 2 * size_s:
-            return f"{lasting_s / size_s:.3g} {unit}"
+            many = lasting_s / size_s
+            return f"{many:,.0f} {unit}" if many >= 100 else f"{many:.3g} {unit}"
     return f"{max(0.0, lasting_s):.0f} s"

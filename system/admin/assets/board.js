@@ -37,7 +37,7 @@
       }
     } else if (one.href) place.append(element("a", { href: one.href }, one.text));
     else if (one.mark) place.append(marked(one));
-    else place.append(column.kind === "id" ? element("code", {}, one.text) : one.text);
+    else place.append(column.kind === "id" || column.kind === "code" ? element("code", {}, one.text) : one.text);
     if (one.note) place.append(" ", element("span", { class: "none" }, one.note));
     return place;
   };
@@ -80,7 +80,10 @@
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
-        x: { range: (_, low, high) => high === null ? [Date.now() / 1000 - LEAST_S, Date.now() / 1000] : [Math.min(low, high - LEAST_S), high] },
+        x: { range: (shown) => {
+          const at = shown.data[0], end = at.length ? at[at.length - 1] : Date.now() / 1000;
+          return [Math.min(at[0] ?? end, end - LEAST_S), end];
+        } },
         y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] },
       },
       axes: [{ ...ink, values: stamp(panel), space: 60, size: 30 }, { ...ink, size: 56, values: (_, ticks) => ticks.map(number) }],

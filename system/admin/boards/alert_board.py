@@ -27,13 +27,14 @@ _MARKS: Final[Mapping[str, Mark]] = {
 
 _LOUD: Final = (
     Column("State"), Column("Severity"), Column("Alert", "name"), Column("Since", "when"), Column("Now", "when"),
-    Column("To do"), Column("Runbook"),
+    Column("To do"), Column("Runbook", "when"),
 )  # fmt: skip
 _SILENT: Final = (
     Column("Of", "name"), Column("Until", "when"), Column("By"), Column("Why"), Column("End it", "act"),
 )  # fmt: skip
 _QUIET: Final = (
-    Column("Alert", "name"), Column("Severity"), Column("Now", "when"), Column("Fires when", "id"), Column("Runbook"),
+    Column("Alert", "name"), Column("Severity"), Column("Now", "when"), Column("Fires when", "code"),
+    Column("Runbook", "when"),
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     """A column and what its cells are: that decides how they are set."""
 
     label: str
-    kind: Literal["text", "number", "when", "id", "name", "act"] = "text"
+    kind: Literal["text", "number", "when", "id", "code", "name", "act"] = "text"
 
 
 class Figure(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from backups.errors import StoreError, UsageError
@@ -99,6 +100,18 @@ def test_gauges_go_into_a_file_as_a_whole(house: House, store: list[str], tmp_pa
     result = invoke("status", "--json", "--out", str(out), *store)
     assert result.exit_code == 2
     assert "--out is for --prometheus" in result.output
+
+
+def test_what_the_service_reads_is_left_in_its_directory(house: House, store: list[str], tmp_path: Path) -> None:
+    place = tmp_path / "made" / "for-it"
+    result = invoke("status", "--status-dir", str(place), "--max-unverified", "1h", "--json", *store)
+    assert (result.exit_code, json.loads(result.stdout)["ok"]) == (1, False)
+    assert "\ngymkhana_backups 2\n" in (place / "backups.prom").read_text()
+    told = msgspec.json.decode((place / backup_report.NAME).read_bytes(), type=backup_report.Report)
+    assert [one.id for one in told.backups] == [house.older.id, house.newer.id]
+    assert (len(told.spans or ()), told.due) == (2, None)
+    assert told.alarms
+    assert sorted(path.name for path in place.iterdir()) == [backup_report.NAME, "backups.prom"]
 
 
 def test_the_detail_of_a_health_check(house: House, store: list[str]) -> None:

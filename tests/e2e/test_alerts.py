@@ -207,15 +207,15 @@ def test_backups_with_their_scheduler_and_without(alarmed: Alarmed) -> None:
 def test_a_broken_chain(alarmed: Alarmed) -> None:
     stand = alarmed.stand
     store = ["--store", str(stand.directory / "chain")]
-    status = str(alarmed.status / "backups.prom")
+    told = ["--status-dir", str(alarmed.status)]
     for _ in range(2):
         stand.run_tool("backup", "run", "--database", stand.database_url, *store, "--demo")
     manifest = sorted((stand.directory / "chain" / "manifests").glob("*-full-*.json"))[0]
     hidden = manifest.rename(stand.directory / manifest.name)
-    stand.run_tool("backup", "status", *store, "--prometheus", "--out", status, expect=(0, 1))
+    stand.run_tool("backup", "status", *store, *told, expect=(0, 1))
     alarmed.fires("BackupChainBroken")
     hidden.rename(manifest)
-    stand.run_tool("backup", "status", *store, "--prometheus", "--out", status, expect=(0, 1))
+    stand.run_tool("backup", "status", *store, *told, expect=(0, 1))
     alarmed.is_over("BackupChainBroken")
 
 
@@ -319,16 +319,7 @@ def unknown(asked: Iterable[str], page: str) -> set[str]:
 def test_all_that_dashboard_and_rules_ask_for_is_told(alarmed: Alarmed) -> None:
     stand = alarmed.stand
     stand.run_tool("backup", "run", "--database", stand.database_url, "--store", str(stand.store), "--demo")
-    told = (
-        "backup",
-        "status",
-        "--store",
-        str(stand.store),
-        "--prometheus",
-        "--out",
-        str(alarmed.status / "backups.prom"),
-    )
-    stand.run_tool(*told, expect=(0, 1))
+    stand.run_tool("backup", "status", "--store", str(stand.store), "--status-dir", str(alarmed.status), expect=(0, 1))
     tell_drills(alarmed.status, [sample_run.passing()])
     page = stand.get("/metrics")[1].decode()
     asked = expressions(DASHBOARD)

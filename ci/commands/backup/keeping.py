@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     "--out",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="With --prometheus: into that file, replaced as a whole; GYM_STATUS_DIR/backups.prom is for the service.",
+    help="With --prometheus: into that file, replaced as a whole.",
+)
+@click.option(
+    "--status-dir",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also leave there what the service's alerts and its board of backups read; its GYM_STATUS_DIR.",
 )
 @click.option("--health", is_flag=True, help="A health check's answer (application/health+json) on standard output.")
 @options.as_json
@@ -37,6 +43,7 @@ def status(
     max_unrehearsed: str | None,
     prometheus: bool,
     out: str | None,
+    status_dir: str | None,
     health: bool,
     as_json: bool,
 ) -> None:
@@ -45,7 +52,7 @@ def status(
     \b
     Examples:
       gymkhana backup status --max-age 26h --max-unverified 48h --max-unrehearsed 8d
-      gymkhana backup status --prometheus --out /srv/gym/status/backups.prom
+      gymkhana backup status --status-dir /srv/gym/status
     """
     from pathlib import Path
 
@@ -58,6 +65,7 @@ def status(
     from backups.keys.keyring import Keyring
     from backups.vaults import vault_at
     from ci.commands.backup.shown import say_json
+    from ci.status_directory import Timelines, tell_backups
 
     if prometheus + health + as_json > 1:
         raise click.UsageError("Say one of --prometheus, --health and --json.")
@@ -74,6 +82,8 @@ def status(
             f"{vault.address} keeps no record of what was verified; leave --max-unverified and --max-unrehearsed out."
         )
     found = statuses.status(vault.kept(), SYSTEM.now(), limits, vault.trouble)
+    if status_dir:
+        tell_backups(Path(status_dir), vault, limits, course=Timelines().of(vault))
     if as_json:
         say_json({"ok": found.ok, "store": vault.address, **msgspec.to_builtins(found)})
     elif prometheus:

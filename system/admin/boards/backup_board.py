@@ -53,7 +53,12 @@ def left(place: Path | None) -> tuple[Report | None, str]:
         report = backup_report.read(place)
     except ReportUnreadable as error:
         return None, str(error)
-    return report, "" if report else f"Nothing was left in {place}: gymkhana schedule --status-dir leaves it there."
+    return (
+        report,
+        ""
+        if report
+        else f"Nothing was left in {place}: gymkhana schedule, or backup status, with --status-dir leaves it there.",
+    )
 
 
 def panels(report: Report | None, trouble: str, now_s: float) -> Sequence[Panel]:

@@ -173,7 +173,7 @@ def test_what_cannot_be_written_down_is_refused_and_said(
 
 
 def test_the_backups_as_they_were_told_and_when_nobody_told(place: Path, viewer: Browser) -> None:
-    assert "gymkhana schedule --status-dir leaves it there" in viewer.get("/admin/backups").text
+    assert "with --status-dir leaves it there" in viewer.get("/admin/backups").text
     now_s = time.time()
     path = place / "status" / backup_report.NAME
     backup = Backup(

@@ -14,6 +14,7 @@ from fastapi import Request, Response
 from system import user_service
 from system.errors import Invalid, ServiceError, Unauthorised
 from system.jobs import Caller, Job, Operation, fingerprint
+from system.jobs import now_ms as now_ms
 from system.lanes import Lanes, Written
 from system.statements import Reader
 
@@ -168,11 +169,6 @@ def lanes(request: Request) -> Lanes:
     """The process's lanes."""
     found: Lanes = request.app.state.lanes
     return found
-
-
-def now_ms() -> int:
-    """The wall clock: UTC, epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def _names(request: Request) -> tuple[str, str]:

@@ -7,11 +7,17 @@ process. Registering it by name keeps that other process from running anything b
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate
 
 from system.statements import Session
+
+
+def now_ms() -> int:
+    """The wall clock: UTC, epoch milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

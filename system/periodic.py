@@ -13,8 +13,7 @@ import structlog
 
 from system import challenge_service, notification_service
 from system.errors import ServiceError
-from system.http import now_ms
-from system.jobs import Operation
+from system.jobs import Operation, now_ms
 from system.lanes import Lanes
 from system.metrics import DEADLOCKS, OUTBOX_AGE, OUTBOX_PENDING
 from system.reporting.losses import Losses

@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from markdown_it import MarkdownIt
-
 PLACES: Final = (Path(__file__).parent / "runbook_pages", Path(__file__).parents[1] / "docs" / "runbooks")
 """Where a wheel puts them (`pyproject.toml`), and where they are written."""
 _LINK = re.compile(r'href="([a-z0-9-]+)\.md"')
@@ -33,6 +31,8 @@ def drawn(name: str) -> str | None:
     path = _files().get(name)
     if path is None:
         return None
+    from markdown_it import MarkdownIt  # When a page is asked for: a service that starts again serves its users first.
+
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(path.read_text("utf-8"))
     return _LINK.sub(r'href="/admin/runbooks/\1"', str(html))
 

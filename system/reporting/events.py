@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection, Table, func, select
 
 from system.errors import ServiceError
-from system.http import now_ms
+from system.jobs import now_ms
 from system.lanes import FAULTS, Lanes
 from system.notification_service import attempts as deliveries
 from system.operations_service import activity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from system.health import Health
-from system.http import now_ms
+from system.jobs import now_ms
 from system.reporting.recorder import Recorder
 from system.scrub import scrubbed
 

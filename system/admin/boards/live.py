@@ -22,7 +22,7 @@ from system.admin.boards.asked import Question
 from system.admin.boards.board import Board, Kept, Service, drawn
 from system.admin.boards.panels import Document
 from system.errors import Unavailable
-from system.http import now_ms
+from system.jobs import now_ms
 
 EVERY_S = 0.8
 QUESTIONS = 16

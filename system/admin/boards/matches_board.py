@@ -19,6 +19,7 @@ from system.errors import NotFound
 from system.match_service import matches
 from system.operations_service import activity
 from system.points_models import POOL, PointsAccount
+from system.shapes import ID_MAX
 from system.tournament_models import DRAFT, FINISHED, OPEN, PLAYING
 from system.tournament_reads import tournaments
 from system.user_models import User
@@ -31,20 +32,9 @@ SUMS_KEPT_S = 5.0
 CLOSED_KIND = "matches.closed"
 _LISTED = 20
 _STATES: dict[str, Mark] = {DRAFT: "plain", OPEN: "on", FINISHED: "plain"}
-_LATEST = (
-    select(
-        activity.c.at_ms, tournaments.c.id.label("tournament_id"), tournaments.c.name, matches.c.home_score,
-        matches.c.away_score, home.c.display_name.label("home"), away.c.display_name.label("away"),
-    )
-    .select_from(
-        activity.join(matches, matches.c.id == activity.c.subject_id)
-        .join(tournaments, tournaments.c.id == matches.c.tournament_id)
-        .join(home, home.c.id == matches.c.home_id)
-        .join(away, away.c.id == matches.c.away_id)
-    )
-    .where(activity.c.kind == CLOSED_KIND)
-    .order_by(activity.c.id.desc())
-)  # fmt: skip
+LOOKED_THROUGH = 100_000
+"""Newest entries among which ended matches are looked for: there is no index of kind and time."""
+_AMONG = f"As they end, the newest first, among the last {LOOKED_THROUGH:,} things that happened in the time chosen."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +71,42 @@ def play(connection: Connection, state: str, tournament: int | None, from_ms: in
     shown = [
         row | {"playing": counted[row["id"], True], "closed": counted[row["id"], False]} for row in rows
     ]  # fmt: skip
-    latest = _LATEST.where(activity.c.at_ms >= from_ms, activity.c.at_ms < to_ms).limit(_LISTED)
-    if tournament is not None:
-        latest = latest.where(matches.c.tournament_id == tournament)
-    return Play(
-        states,
-        shown,
-        sum(row["playing"] for row in shown),
-        [dict(row) for row in connection.execute(latest).mappings()],
+    latest = ended(connection, from_ms, to_ms, tournament)
+    return Play(states, shown, sum(row["playing"] for row in shown), latest)
+
+
+def ended(
+    connection: Connection, from_ms: int, to_ms: int, tournament: int | None = None, limit: int = _LISTED
+) -> list[dict[str, Any]]:
+    """The matches that ended last in between, of that tournament or of any, the newest first."""
+    oldest, newest = happenings.ids_within(connection, from_ms, to_ms)
+    closed = select(activity.c.id, activity.c.at_ms, activity.c.subject_id).where(
+        activity.c.kind == CLOSED_KIND,
+        activity.c.id <= newest,
+        activity.c.id >= max(oldest, newest - LOOKED_THROUGH),
     )
+    if tournament is not None:
+        of_it = select(matches.c.id).where(matches.c.tournament_id == tournament)
+        closed = closed.where(activity.c.subject_id.in_(of_it))
+    last = closed.order_by(activity.c.id.desc()).limit(limit).subquery()
+    shown = select(
+        last.c.at_ms, tournaments.c.id.label("tournament_id"), tournaments.c.name, matches.c.home_score,
+        matches.c.away_score, home.c.display_name.label("home"), away.c.display_name.label("away"),
+    ).select_from(
+        last.join(matches, matches.c.id == last.c.subject_id)
+        .join(tournaments, tournaments.c.id == matches.c.tournament_id)
+        .join(home, home.c.id == matches.c.home_id)
+        .join(away, away.c.id == matches.c.away_id)
+    )  # fmt: skip
+    return [dict(row) for row in connection.execute(shown.order_by(last.c.id.desc())).mappings()]
 
 
 def leading(connection: Connection, tournament: int | None) -> tuple[str, list[standings.Standing]] | None:
     """Name and standings of that tournament, else of the one whose match ended last; None when there is none."""
     if tournament is None:
-        tournament = connection.execute(
-            _LATEST.with_only_columns(tournaments.c.id).limit(1)
-        ).scalar_one_or_none() or connection.execute(
-            select(func.max(tournaments.c.id)).where(tournaments.c.state == OPEN)
-        ).scalar_one()  # fmt: skip
+        last = ended(connection, 0, ID_MAX, limit=1)
+        newest_open = select(func.max(tournaments.c.id)).where(tournaments.c.state == OPEN)
+        tournament = last[0]["tournament_id"] if last else connection.execute(newest_open).scalar_one()
     if tournament is None:
         return None
     try:
@@ -139,7 +146,7 @@ async def in_play(look: Look) -> list[Panel]:
     ]
     return [
         Figures("play", "In play", items),
-        Table("latest", "Latest matches", _LATEST_COLUMNS, latest, "No match has ended.", "As they end, the newest first."),
+        Table("latest", "Latest matches", _LATEST, latest, "No match has ended.", _AMONG),
         Table("tournaments", f"Tournaments: {state}", _TOURNAMENTS, [_listed(look, row) for row in found.shown],
               f"No tournament is {state}.", f"The newest {_LISTED}."),
     ]  # fmt: skip
@@ -189,7 +196,7 @@ def _listed(look: Look, row: dict[str, Any]) -> list[Cell]:
     )
 
 
-_LATEST_COLUMNS = (Column("Ended", "when"), Column("Match"), Column("Score", "number"), Column("Tournament"))
+_LATEST = (Column("Ended", "when"), Column("Match"), Column("Score", "number"), Column("Tournament"))
 _TOURNAMENTS = (
     Column("Tournament", "name"), Column("State"), Column("Places taken", "number"), Column("Pool", "number"),
     Column("Playing", "number"), Column("Ended", "number"), Column("Made", "when"),

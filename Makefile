@@ -45,7 +45,7 @@ busy := $(wildcard var/runs/*/leases/*.json)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 MADE := var/runs var/bench
 
-.PHONY: help setup setup-k6 setup-jmeter fmt check types test test-containers soak bench bench-backups bench-overload bench-service bench-users doctor serve \
+.PHONY: help setup setup-k6 setup-jmeter setup-browser fmt check types test test-containers soak bench bench-backups bench-overload bench-service bench-users doctor serve \
 	migrate load backup verify restore chaos demo drill drill-backups report summary clean
 
 help: ## List the targets and the variables
@@ -69,6 +69,12 @@ setup: $(SETUP) ## Make .venv from the lock file; needs no root, does nothing wh
 setup-k6: $(SETUP_K6) ## Add k6, the other load tool
 
 setup-jmeter: $(SETUP_JMETER) ## Add JMeter, a third load tool; it needs a Java
+
+setup-browser: ## Add Debian's Chromium for the tests of the pages, where that may be; else say what is left out
+	@command -v chromium >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } || \
+		echo "going on without a Chromium: the tests of the pages in a browser are skipped; as root: apt-get install chromium" >&2
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -111,10 +117,10 @@ check: $(SETUP) ## Format, lint, types, import rules, what migrations lock, sche
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(BIN)/uv lock --check --offline --quiet
 
-test: $(SETUP_K6) $(if $(java),$(SETUP_JMETER)) ## Unit tests, then those that start and kill processes, then the whole story end to end
-	$(PYTEST) -n 2 --benchmark-disable -m "not processes and not e2e and not containers and not benchmark_only"
-	$(PYTEST) -n 3 --benchmark-disable -m processes
-	$(PYTEST) -n 2 --dist loadfile --benchmark-disable -m e2e
+test: $(SETUP_K6) $(if $(java),$(SETUP_JMETER)) setup-browser ## Unit tests, then those that start and kill processes, then the whole story end to end
+	$(PYTEST) -rs -n 2 --benchmark-disable -m "not processes and not e2e and not containers and not benchmark_only"
+	$(PYTEST) -rs -n 3 --benchmark-disable -m processes
+	$(PYTEST) -rs -n 2 --dist loadfile --benchmark-disable -m e2e
 
 test-containers: $(SETUP) ## Tests in containers, and of the images and compose.yaml; skipped where no Docker answers
 	$(BIN)/python -m tests.containers.images

@@ -19,6 +19,13 @@ from chaos.lease import Lease, Leases
 from system.supervisor import start_time
 
 STOP_TIMEOUT_S = 10.0
+OF_THE_OPERATOR = ("GYM_ALERT_", "GYM_STATUS_DIR")
+"""How variables begin that are about somebody's running service, and not about a stand."""
+
+
+def surroundings() -> dict[str, str]:
+    """This process's environment, as a stand's processes get it: none of them alarms anybody, or tells of its backups."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_OPERATOR)}
 
 
 @dataclass(slots=True)
@@ -37,7 +44,7 @@ class Companions:
         with (self.logs / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
-                env=os.environ | dict(environment or {}),
+                env=surroundings() | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -69,6 +69,7 @@ class Machine:
     java: bool
     clock_drift_s: float
     chromium: str | None
+    promtool: str | None
     pgbackrest: Version | None
     postgres: tuple[int, ...]
     """The major versions whose programs are here."""
@@ -189,6 +190,14 @@ def chromium(machine: Machine) -> Finding:
     return Finding("chromium", "warn", "not found", "browser tests are skipped", "apt-get install chromium")
 
 
+def promtool(machine: Machine) -> Finding:
+    """Prometheus' own tool, which is asked about the rules that we write for it."""
+    if machine.promtool:
+        return Finding("promtool", "ok", machine.promtool)
+    cost = "exported alert rules are checked by nobody but us"
+    return Finding("promtool", "warn", "not found", cost, "apt-get install prometheus")
+
+
 def pgbackrest(machine: Machine) -> Finding:
     """The program of whoever keeps PostgreSQL's backups with it, and a server for it to rehearse with."""
     cost = "its repositories cannot be used as stores, nor its drill run"
@@ -203,7 +212,7 @@ def pgbackrest(machine: Machine) -> Finding:
     return Finding("pgbackrest", "ok", f"{_dotted(machine.pgbackrest)}, rehearsed with PostgreSQL {major}")
 
 
-CHECKS = (python, sqlite, locust, open_files, disk, cores, clock, port, k6, jmeter, chromium, pgbackrest)
+CHECKS = (python, sqlite, locust, open_files, disk, cores, clock, port, k6, jmeter, chromium, promtool, pgbackrest)
 """Every check; those that can stop a drill come first."""
 
 
@@ -234,6 +243,7 @@ def look(place: Path = Path("var")) -> Machine:
         java=_java(),
         clock_drift_s=clock_drift(),
         chromium=shutil.which("chromium"),
+        promtool=shutil.which("promtool"),
         pgbackrest=_pgbackrest(),
         postgres=tuple(one.major for one in installations()),
     )

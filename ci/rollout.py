@@ -1,6 +1,6 @@
 """A release under load: the schema expanded under the old version, the new version takes over, the schema contracted.
 
-    0001 ── old version serves ── 0002 ── new version ready, front switched, old version ended ── 0003 ── 0004
+    0001 ── old version serves ── 0002 ── new version ready, front switched, old version ended ── 0003 ── …
             expand                        both served for a while                                 contract
 
 The revisions are applied as an operator applies them, by `gymkhana migrate up` in a process of its own, one at a time.
@@ -20,8 +20,11 @@ from ci.front import Front, StillBusy
 from ci.journal import Journal
 from ci.loopback import HOST, free_ports
 from ci.stand import READY_TIMEOUT_S, Stand, StandError
+from migrations.line import line
 
-OLDER, EXPANDED, CONTRACTED = "0001", "0002", ("0003", "0004")
+OLDER, EXPANDED = "0001", "0002"
+CONTRACTED = tuple(one.id for one in line() if one.id > EXPANDED)
+"""What contracts the schema, and what came after that."""
 FORMER = "former"
 TIMEOUT_S = 20.0
 """How long an answer to this module's own requests is waited for; the users' requests are held to the scenario's."""

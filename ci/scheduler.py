@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +25,10 @@ from backups.keys.keyring import Keyring
 from backups.log.shipped import log_span
 from backups.stores.mirrored import MirroredStore
 from backups.stores.store import Store
+from backups.vaults import vault_at
 from backups.verify import verify
 from ci.rehearsal import Rehearsal
+from ci.status_directory import Timelines, tell_backups
 
 PATIENCE_S: Final = (5.0, 30.0, 120.0, 600.0)
 """How long to wait after a failure, then after the next."""
@@ -51,6 +53,9 @@ class Scheduler:
     rehearse_every: timedelta | None = None
     prunes: bool = False
     demonstration: bool = False
+    status_dir: Path | None = None
+    """Where the service reads how the backups are."""
+    timelines: Timelines = field(default_factory=Timelines)
 
     def run(self) -> None:
         """Never returns. Raises UsageError for what could not work even the first time; later failures are tried again."""
@@ -66,6 +71,7 @@ class Scheduler:
                 pause_s = PATIENCE_S[min(failures, len(PATIENCE_S) - 1)]
                 failures += 1
                 tell("backup failed", error=str(error), again_in_s=pause_s)
+            self.tell_status()
             time.sleep(min(max(pause_s, 0.05), MOST_S))
 
     def look(self) -> float:
@@ -75,6 +81,16 @@ class Scheduler:
             self.back_up(due.why)
             due = self.due()
         return (due.next - SYSTEM.now()).total_seconds()
+
+    def tell_status(self) -> None:
+        """Whoever watches the service is told how the backups are; when nobody knows, that it was told long ago tells."""
+        if self.status_dir is None:
+            return
+        try:
+            vault = vault_at(self.stores, self.keyring)
+            tell_backups(self.status_dir, vault, due=self.due(), course=self.timelines.of(vault))
+        except (BackupError, OSError) as error:
+            tell("status not told", error=str(error))
 
     def due(self) -> Due:
         entries = catalogues.read(stores_at(self.stores, make=True)).entries

@@ -32,7 +32,7 @@ import msgspec
 from chaos.lease import Lease, Leases
 from chaos.target import MARKER, Target
 from ci.cluster import Cluster
-from ci.companions import Companions
+from ci.companions import Companions, surroundings
 from ci.front import Front
 from ci.loopback import HOST, free_ports
 from system.supervisor import start_time
@@ -150,7 +150,7 @@ class Stand:
         """The service is started; `wait_ready` says when it takes work. The port stays the same over restarts."""
         if self.port == 0:
             (self.port,) = free_ports(1)
-        environment = os.environ | self.configuration(self.runtime, self.own_port or self.port)
+        environment = surroundings() | self.configuration(self.runtime, self.own_port or self.port)
         with (self.directory / "logs" / "service.log").open("ab") as log:
             self._serving = subprocess.Popen(
                 [*self.service, "--runtime", str(self.runtime)],
@@ -261,7 +261,7 @@ class Stand:
         """Runs `gymkhana ARGUMENTS` as an operator would; what it printed. Raises StandError on another exit code."""
         result = subprocess.run(
             [*self.tool, *arguments],
-            env=os.environ | self.environment,
+            env=surroundings() | self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,

@@ -31,6 +31,7 @@ from ci.live import Live
 from ci.record import Run
 from ci.record import read as read_record
 from ci.stand import new_run_id
+from ci.status_directory import tell_drills
 
 OVERHEAD_S = 22.0
 """What a drill takes beside its stretches: set-up, recovery, quiescing, judging. For the estimate alone."""
@@ -61,6 +62,8 @@ class Suite:
     scenario: Path
     tool: str
     database: Database = "sqlite"
+    status_dir: Path | None = None
+    """Where the service reads how they went."""
 
     def plan(self) -> str:
         """What `run` would do, for people; nothing is touched."""
@@ -89,6 +92,8 @@ class Suite:
                 judged = judge(directory)
             _point_latest(self.runs, directory)
             runs.append(judged)
+            if self.status_dir is not None:
+                tell_drills(self.status_dir, [judged])
             if not as_json:
                 click.echo(summary.table(judged))
         if len(runs) > 1:

@@ -13,6 +13,7 @@ from system import user_service
 from system.errors import ServiceError, Unauthorised
 from system.failpoints import FAIL_IN_TRANSACTION, KILL_CONNECTIONS, Failpoints, Injected
 from system.jobs import JOBS, NOTHING_HAPPENED, Operation, Reply, fingerprint
+from system.reporting.fingerprints import cause_of
 from system.statements import Session
 from system.wire import Answer, Ask
 
@@ -45,11 +46,13 @@ def apply(
         session.settle()
         raise Injected(FAIL_IN_TRANSACTION)
     if reply is NOTHING_HAPPENED:
-        return Answer(ask.number, status=reply.status)
+        return Answer(ask.number, status=reply.status, actor_id=operation.actor_id)
     body = msgspec.json.encode(reply.body)
     digest = operations.digest_of(session, operation.id, job.leaves)
     sequence = operations.save(session, operation, ask.job, digest, reply.status, body, alone=alone)
-    return Answer(ask.number, status=reply.status, body=body, digest=digest, sequence=sequence)
+    return Answer(
+        ask.number, status=reply.status, body=body, digest=digest, sequence=sequence, actor_id=operation.actor_id
+    )
 
 
 def called(session: Session, ask: Ask) -> Operation:
@@ -77,6 +80,7 @@ def replay(number: int, operation: Operation, known: operations.Stored) -> Answe
         digest=known.digest,
         sequence=known.sequence,
         replayed=True,
+        actor_id=operation.actor_id,
     )
 
 
@@ -90,9 +94,10 @@ def worth_a_look(ask: Ask, error: Exception) -> bool:
     return isinstance(error, (ServiceError, IntegrityError))
 
 
-def unavailable(ask: Ask, code: str, message: str) -> Answer:
-    """It is certain that nothing of the job was kept."""
-    return Answer(ask.number, "unavailable", code, message)
+def unavailable(ask: Ask, code: str, message: str, broken_by: BaseException | None = None) -> Answer:
+    """It is certain that nothing of the job was kept. What it was broken by is told for the records."""
+    cause = None if broken_by is None else cause_of(broken_by)
+    return Answer(ask.number, "unavailable", code, message, cause=cause)
 
 
 def unknown(number: int, code: str, message: str) -> Answer:

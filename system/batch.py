@@ -202,7 +202,7 @@ class Batches:
             if unwritable := watch.unwritable(error):
                 return unavailable(ask, READ_ONLY, unwritable)
         log.error("job failed", job=ask.job, operation=ask.operation.id, error=repr(error))
-        return unavailable(ask, "job-failed", "The operation failed and was rolled back.")
+        return unavailable(ask, "job-failed", "The operation failed and was rolled back.", error)
 
     def _uncommitted(self, asks: Sequence[Ask], answers: list[Answer], error: DBAPIError) -> list[Answer]:
         # Busy and full are reported before a frame becomes valid; any other error may leave a commit that a crash replays.

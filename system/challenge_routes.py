@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 
 from system import challenge_service, http
+from system.openapi.bodies import takes
 from system.shapes import ID_MAX, Before, BodyId, Limit, Line, PathId
 
 router = APIRouter(prefix="/challenges", tags=["challenges"])
@@ -39,7 +40,7 @@ async def challenges(
     return await http.read_own(request, "challenges", challenge_service.listing, state, limit, before)
 
 
-@router.post("", response_model=None, status_code=201)
+@router.post("", response_model=None, status_code=201, openapi_extra=takes(NewChallenge))
 async def issue(request: Request) -> Response:
     """Challenge somebody."""
     wanted = await http.own_body(request, NewChallenge)
@@ -64,7 +65,7 @@ async def decline(request: Request, challenge_id: PathId) -> Response:
     return await http.write_own(request, challenge_service.decline, challenge_id)
 
 
-@router.post("/{challenge_id}/settle", response_model=None)
+@router.post("/{challenge_id}/settle", response_model=None, openapi_extra=takes(Outcome))
 async def settle(request: Request, challenge_id: PathId) -> Response:
     """Say who won; both stakes are theirs."""
     wanted = await http.own_body(request, Outcome)

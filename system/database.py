@@ -20,10 +20,11 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from system.statements import Session
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0006"
 """The newest Alembic revision this code knows; a test holds it equal to the newest one in `migrations/`."""
 OLDEST_SCHEMA = "0002"
-"""The oldest one it can serve on: the one that made room for what it writes. What came after only made that a rule."""
+"""The oldest one it can serve on: the one that made room for what it writes. What came after made that a rule, and brought
+tables that it can do without."""
 
 BUSY_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_S = 3
@@ -115,6 +116,7 @@ def engine_for(
         module=sqlite,
         poolclass=QueuePool if pooled else NullPool,
         connect_args={"check_same_thread": False, "cached_statements": 512},
+        hide_parameters=True,  # Among them are tokens' and passwords' hashes, and errors are logged.
     )
 
     @event.listens_for(engine, "connect")
@@ -139,6 +141,7 @@ def async_engine_for(url: str, limits: Limits) -> AsyncEngine:
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",  # To a short read a transaction is two messages more than it needs.
         connect_args=_connect_arguments(limits, writer=False),
+        hide_parameters=True,
     )
 
 
@@ -151,6 +154,7 @@ def _postgres(url: str, writer: bool, pooled: bool, limits: Limits) -> Engine:
         # An audit or a board of several statements is of one moment.
         isolation_level="READ COMMITTED" if writer else "REPEATABLE READ",
         connect_args=_connect_arguments(limits, writer=writer),
+        hide_parameters=True,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,9 +27,10 @@ _EMPTY = inspect.Parameter.empty
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """One parameter of a handler, out of the path or the query."""
+    """One parameter of a handler, out of the path or the query; `asked` is what clients call it."""
 
     name: str
+    asked: str
     parse: Callable[[Any], Any]
     default: Any
 
@@ -36,12 +38,12 @@ class _Parameter:
         """Raises Invalid when what was given does not fit."""
         if given is None:
             if self.default is _EMPTY:
-                raise Invalid("parameter-invalid", f"The parameter {self.name}: Field required.")
+                raise Invalid("parameter-invalid", f"The parameter {self.asked}: Field required.")
             return self.default
         try:
             return self.parse(given)
         except ValidationError as error:
-            raise Invalid("parameter-invalid", f"The parameter {self.name}: {error.errors()[0]['msg']}.") from error
+            raise Invalid("parameter-invalid", f"The parameter {self.asked}: {error.errors()[0]['msg']}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class _Endpoint:
         if self.of_query:
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
             for one in self.of_query:
-                found[one.name] = one.value(given.get(one.name))
+                found[one.name] = one.value(given.get(one.asked))
         return found
 
 
@@ -98,9 +100,13 @@ class Dispatch:
         except TooLarge:  # The edge's own, which ends the connection too.
             raise
         except ServiceError as error:
+            scope["state"]["error"] = error
             status, headers, body = problem_bytes(error, scope["state"]["request_id"])
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
+            return
+        if isinstance(response, StreamingResponse):
+            await response(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body})
@@ -140,7 +146,8 @@ def _endpoint(route: APIRoute, names: list[str]) -> _Endpoint:
     known = dict(inspect.signature(route.endpoint, eval_str=True).parameters)
     known.pop("request", None)
     parameters = {
-        name: _Parameter(name, TypeAdapter(one.annotation).validate_python, one.default) for name, one in known.items()
+        name: _Parameter(name, _asked(one), TypeAdapter(one.annotation).validate_python, one.default)
+        for name, one in known.items()
     }
     return _Endpoint(
         route=route,
@@ -148,3 +155,9 @@ def _endpoint(route: APIRoute, names: list[str]) -> _Endpoint:
         of_path=tuple(parameters.pop(name) for name in names),
         of_query=tuple(parameters.values()),
     )
+
+
+def _asked(parameter: inspect.Parameter) -> str:
+    """The parameter's own name, or the alias of one whose name is a word of the language."""
+    aliases = (getattr(one, "alias", None) for one in getattr(parameter.annotation, "__metadata__", ()))
+    return next((alias for alias in aliases if alias), parameter.name)

@@ -22,6 +22,8 @@ class ServiceError(Exception):
         self.code = code
         self.message = message
         self.retry_after_s = retry_after_s
+        self.cause: tuple[str, str, str] | None = None
+        """Type, place and message of what broke in another process, for the records; clients are not told."""
 
 
 class Invalid(ServiceError):

@@ -4,7 +4,8 @@ Live says only that the process answers. Ready writes a row and reads it back, a
 watch looks five times a second whether the database is still ours, and has the engine check its structure, spending at
 most a twentieth of a core on it.
 
-Ready names the degraded modes (`modes.py`). With a domain off it is a `warn`, and 200: everything else is served. When
+Ready names the degraded modes (`modes.py`). With a domain off it is a `warn`, and 200: everything else is served. The same
+while the service's own records are being lost (`reporting/`), which no request can tell. When
 nothing can be written it is a `fail`, and 503, as whoever waits for a service or watches one means one that takes writes;
 a load balancer that would rather have readers served asks `?accept=read-only`, which is then a `warn`, and 200. In the
 draft for health+json (draft-inadarei-api-health-check-06) a `warn` is never anything else.
@@ -29,6 +30,7 @@ from system.http import lanes, now_ms
 from system.jobs import Operation
 from system.lanes import Lanes
 from system.metrics import READY
+from system.reporting.losses import Losses
 
 READY_CACHED_S = 1.0
 IDENTITY_INTERVAL_S = 0.2
@@ -42,11 +44,21 @@ router = APIRouter(prefix="/health", tags=["health"])
 log = structlog.get_logger()
 
 
+class Told(msgspec.Struct, frozen=True):
+    """How the service is, as whoever asks is told: `output` says what is wrong, `modes` what it does without."""
+
+    status: Literal["pass", "warn", "fail"]
+    output: str
+    checks: dict[str, str]
+    modes: dict[str, str]
+
+
 class Health:
     """The health of one HTTP process. `watch()` runs beside the requests until cancelled."""
 
-    def __init__(self, lanes: Lanes, database_url: str) -> None:
+    def __init__(self, lanes: Lanes, database_url: str, losses: Losses | None = None) -> None:
         self._lanes = lanes
+        self._losses = losses or Losses()
         self._url = database_url
         self._values = itertools.count(time.time_ns())
         self._asking = asyncio.Lock()
@@ -59,6 +71,19 @@ class Health:
     def modes(self) -> dict[str, str]:
         """The degraded modes, with their reasons."""
         return self._lanes.modes.told()
+
+    @property
+    def lost_records(self) -> str:
+        """What the service could not record within the last minute; empty when it recorded everything."""
+        return self._losses.told()
+
+    def standing(self) -> tuple[str, str]:
+        """Pass, warn or fail, and why, by what is known already: nobody is asked and nothing written for it."""
+        modes = self.modes
+        if self._lanes.fenced:
+            return "fail", self._lanes.fenced
+        told = " ".join(filter(None, (*(f"{mode}: {reason}" for mode, reason in modes.items()), self.lost_records)))
+        return "fail" if READ_ONLY in modes else "warn" if told else "pass", told
 
     async def trouble(self) -> str:
         """Empty when a write was read back within the last second, else why not; `readable` says whether reading works."""
@@ -136,7 +161,7 @@ async def ready(request: Request, accept: Literal["read-only"] | None = None) ->
     modes = health.modes
     if trouble and accept == READ_ONLY and READ_ONLY in modes and health.readable:
         return _answer("", {"database": trouble}, modes)
-    return _answer(trouble, {"database": trouble or "written and read back"}, modes)
+    return _answer(trouble, {"database": trouble or "written and read back"}, modes, health.lost_records)
 
 
 @router.get("/startup", response_model=None)
@@ -147,8 +172,10 @@ async def startup(request: Request) -> Response:
     return _answer(trouble, {})
 
 
-def _answer(trouble: str, checks: dict[str, str], modes: dict[str, str] | None = None) -> Response:
-    status = "fail" if trouble else "warn" if modes else "pass"
-    body = {"status": status, "output": trouble, "checks": checks, "modes": modes or {}}
+def _answer(trouble: str, checks: dict[str, str], modes: dict[str, str] | None = None, lost: str = "") -> Response:
+    status: Literal["pass", "warn", "fail"] = "fail" if trouble else "warn" if modes or lost else "pass"
+    if lost:
+        checks = checks | {"records": lost}
+    body = Told(status, trouble, checks, modes or {})
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if trouble else {})
     return Response(msgspec.json.encode(body), 503 if trouble else 200, headers, "application/health+json")

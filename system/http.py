@@ -14,6 +14,7 @@ from fastapi import Request, Response
 from system import user_service
 from system.errors import Invalid, ServiceError, Unauthorised
 from system.jobs import Caller, Job, Operation, fingerprint
+from system.jobs import now_ms as now_ms
 from system.lanes import Lanes, Written
 from system.statements import Reader
 
@@ -70,7 +71,9 @@ async def own_body(request: Request, shape: type[T]) -> T:
 async def actor(request: Request) -> int:
     """The id of the user whose session token the request carries. Raises Unauthorised."""
     hashed = token_hash(request)
-    return await lanes(request).read("sessions", user_service.require_session, hashed, now_ms())
+    user = await lanes(request).read("sessions", user_service.require_session, hashed, now_ms())
+    request.scope["state"]["user_id"] = user
+    return user
 
 
 def token(request: Request) -> str:
@@ -96,7 +99,7 @@ async def write(
     chosen, run = _names(request)
     operation = Operation(chosen, run, actor_id, fingerprint(actor_id, await _asked(request)), now_ms())
     written = await lanes(request).write(job, *args, operation=operation)
-    return _written(operation, written, extra)
+    return _written(request, operation, written, extra)
 
 
 async def write_own(request: Request, job: Job, *args: Any) -> Response:
@@ -113,10 +116,12 @@ async def write_own(request: Request, job: Job, *args: Any) -> Response:
         raise
     operation = Operation(chosen, run, None, "", now_ms())
     written = await lanes(request).write(job, *args, operation=operation, caller=caller)
-    return _written(operation, written, None)
+    return _written(request, operation, written, None)
 
 
-def _written(operation: Operation, written: Written, extra: dict[str, Any] | None) -> Response:
+def _written(request: Request, operation: Operation, written: Written, extra: dict[str, Any] | None) -> Response:
+    if written.actor_id is not None:
+        request.scope["state"]["user_id"] = written.actor_id
     content = written.body if extra is None else _merge(written, extra)
     headers = [
         (b"operation-id", operation.id.encode()),
@@ -149,10 +154,14 @@ async def read_own(
 async def _read(request: Request, domain: str, function: Callable[[Reader, int], Any]) -> Response:
     hashed = token_hash(request)
     began = time.perf_counter()
-    # One visit to the database and not two: whose session it is, and what they want to know.
-    result = await lanes(request).read(
-        domain, lambda connection: function(connection, user_service.require_session(connection, hashed, now_ms()))
-    )
+
+    def visit(connection: Reader) -> Any:
+        """One visit to the database and not two: whose session it is, and what they want to know."""
+        user = user_service.require_session(connection, hashed, now_ms())
+        request.scope["state"]["user_id"] = user
+        return function(connection, user)
+
+    result = await lanes(request).read(domain, visit)
     return Ready(msgspec.json.encode(result), 200, (time.perf_counter() - began) * 1000)
 
 
@@ -160,11 +169,6 @@ def lanes(request: Request) -> Lanes:
     """The process's lanes."""
     found: Lanes = request.app.state.lanes
     return found
-
-
-def now_ms() -> int:
-    """The wall clock: UTC, epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def _names(request: Request) -> tuple[str, str]:
@@ -183,6 +187,7 @@ def _names(request: Request) -> tuple[str, str]:
     run = _header(request, b"run-id")
     if run and not _ID.fullmatch(run):
         raise Invalid("run-id-invalid", "`Run-Id` takes 1 to 120 of A-Z a-z 0-9 . _ : -")
+    request.scope["state"]["operation_id"] = chosen
     return chosen, run
 
 

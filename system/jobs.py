@@ -7,11 +7,17 @@ process. Registering it by name keeps that other process from running anything b
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate
 
 from system.statements import Session
+
+
+def now_ms() -> int:
+    """The wall clock: UTC, epoch milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,9 @@ class Job:
         """Runs the function in the caller's transaction. Raises what it raises."""
         return self.function(session, operation, *args)
 
+
+RECORDS = "records"
+"""The domain of the service's own records: nobody waits for its jobs."""
 
 NOTHING_HAPPENED = Reply(204, None)
 """For the service's own jobs (a heartbeat, a worker that found no work): committed, but no operation is recorded."""

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import msgspec
 import structlog
@@ -24,10 +24,11 @@ from sqlalchemy import Connection
 from system import metrics, processes
 from system.admission import Door, Lane
 from system.errors import READ_ONLY, OutcomeUnknown, ServiceError, Unavailable
-from system.jobs import Caller, Job, Operation
-from system.metrics import LANE_SHED, SHIP_SECONDS
+from system.jobs import RECORDS, Caller, Job, Operation
+from system.metrics import FENCED, LANE_SHED, SHIP_SECONDS
 from system.modes import Modes
 from system.reads import ReadFailed, Reads, ReadTooLong
+from system.reporting.fingerprints import cause_of
 from system.slowness import Slowness
 from system.statements import Reader
 from system.wire import Answer, Ask, Frames, answer, pack, socket_path
@@ -82,7 +83,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An applied write: the stored answer, its place in the order of commits, and whether it had been applied before."""
+    """An applied write: the stored answer, its place in the order of commits, whose it is, and if it was applied before."""
 
     status: int
     body: bytes
@@ -90,6 +91,7 @@ class Written:
     sequence: int
     replayed: bool
     database_ms: float
+    actor_id: int | None
 
 
 class Lanes:
@@ -132,16 +134,20 @@ class Lanes:
         await self._writer.stop()
         await self._reader.close()
 
-    def fence(self, reason: str) -> None:
-        """Refuses everything from now on. Stays so until the process ends."""
+    def fence(self, reason: str, cause: Literal["file", "damage"] = "damage") -> None:
+        """Refuses everything from now on. Stays so until the process ends.
+
+        The cause is `file` when another file, or none, is at the database's path.
+        """
         if not self.fenced:
             self.fenced = reason
+            FENCED.labels(cause).set(1)
             log.error("database fenced", reason=reason)
 
     def look(self) -> str:
         """Looks whether the database is still the one we opened; returns what fences us, empty when nothing does."""
         if not self.fenced and (trouble := self._reader.trouble()):
-            self.fence(trouble)
+            self.fence(trouble, "file")
         return self.fenced
 
     async def write(self, job: Job, *args: Any, operation: Operation, caller: Caller | None = None) -> Written:
@@ -174,7 +180,7 @@ class Lanes:
         metrics.database_seconds("write", domain).observe(got.database_ms / 1000)
         if got.shipped_ms:
             SHIP_SECONDS.observe(got.shipped_ms / 1000)
-        return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms)
+        return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms, got.actor_id)
 
     async def read(
         self, domain: str, function: Callable[Concatenate[Reader, P], R], *args: P.args, **kw: P.kwargs
@@ -228,6 +234,10 @@ class Lanes:
         """What the engine's own quick check finds wrong with the database, empty when nothing is."""
         return await self.long_read("health", self._reader.damage)
 
+    async def deadlocks(self) -> int:
+        """How many deadlocks the database server has counted; none on an engine that has no such thing."""
+        return await self.long_read("health", self._reader.deadlocks)
+
     def _patience(self, lane: Lane, domain: str, entered: float) -> None:
         """Raises Unavailable when a job has waited in its lane for longer than anybody may just now."""
         if time.monotonic() - entered > self._door.patience_s(lane):
@@ -235,7 +245,7 @@ class Lanes:
             places.shed(domain, "queue-too-long", "The request has waited too long for its turn.")
 
     def _waited(self, lane: Lane, domain: str, waited_s: float, took_s: float) -> None:
-        if domain != HEALTH:
+        if domain not in (HEALTH, RECORDS):  # A record waits for a locked table, and no request behind it.
             self._door.waited(lane, waited_s, took_s)
             metrics.queue_seconds(lane).observe(max(0.0, waited_s))
 
@@ -245,7 +255,9 @@ class Lanes:
         if error.fatal:
             self.fence(error.fatal)
         log.warning("read failed", error=str(error))
-        return Unavailable("read-failed", "The database could not be read.")
+        refused = Unavailable("read-failed", "The database could not be read.")
+        refused.cause = cause_of(error.__cause__ or error)
+        return refused
 
     def _check(self) -> None:
         if self.fenced:
@@ -350,4 +362,6 @@ def _fall_silent(future: asyncio.Future[Answer]) -> None:
 
 def _error(got: Answer) -> ServiceError:
     family = {kind.kind: kind for kind in ServiceError.__subclasses__()}
-    return family.get(got.kind, ServiceError)(got.code, got.message)
+    error = family.get(got.kind, ServiceError)(got.code, got.message)
+    error.cause = got.cause
+    return error

@@ -8,6 +8,8 @@ import sys
 import msgspec
 import structlog
 
+from system.scrub import scrubbed
+
 
 def configure_logs(level: str, *, process: str) -> None:
     """Every logger of this process writes through structlog from now on; `process` is bound to each line."""
@@ -22,6 +24,7 @@ def configure_logs(level: str, *, process: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _without_secrets,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -29,6 +32,14 @@ def configure_logs(level: str, *, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def _without_secrets(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The last look before a line is written: a driver quotes rows in its errors, and an address may hold a password."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = scrubbed(value)
+    return event
 
 
 def _json(event: object, **_options: object) -> str:

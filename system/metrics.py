@@ -20,6 +20,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from system.status_files import StatusFiles
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the page and nobody reads them
 REGISTRY = CollectorRegistry(auto_describe=True)
 
@@ -63,9 +65,37 @@ WRITE_RETRIES = Counter(
     "gymkhana_write_retries", "Jobs run again, as the server rolled them back or was lost.", ("reason",),
     registry=REGISTRY,
 )  # fmt: skip
+RECORDS_DROPPED = Counter(
+    "gymkhana_records_dropped", "Records of the service's own that could not be kept.", ("record", "reason"),
+    registry=REGISTRY,
+)  # fmt: skip
+ADMIN_LOG_INS = Counter("gymkhana_admin_log_ins", "Log-ins to the admin part.", ("outcome",), registry=REGISTRY)
 READY = Gauge("gymkhana_ready", "1 while the service takes work.", registry=REGISTRY)
 OUTBOX_PENDING = Gauge(
     "gymkhana_outbox_pending", "Notifications written and not yet delivered.", registry=REGISTRY,
+)  # fmt: skip
+OUTBOX_AGE = Gauge(
+    "gymkhana_outbox_age_seconds", "How long the next of them has been waiting.", registry=REGISTRY,
+)  # fmt: skip
+FENCED = Gauge(
+    "gymkhana_fenced", "1 once the database must not be touched any more, until the process ends.", ("cause",),
+    registry=REGISTRY,
+)  # fmt: skip
+DEADLOCKS = Counter(
+    "gymkhana_deadlocks", "Deadlocks that the database server has met since this process began.", registry=REGISTRY,
+)  # fmt: skip
+DISK_FREE_BYTES = Gauge(
+    "gymkhana_disk_free_bytes", "Room on the file system of the database file.", ("of",), registry=REGISTRY,
+)  # fmt: skip
+DISK_FREE = Gauge(
+    "gymkhana_disk_free_ratio", "The share of that file system that is free.", ("of",), registry=REGISTRY,
+)  # fmt: skip
+ALERT_STATE = Gauge(
+    "gymkhana_alert_state", "0 inactive or resolved, 1 pending, 2 firing, 3 acknowledged, 4 silenced.",
+    ("alert", "severity"), registry=REGISTRY,
+)  # fmt: skip
+ALERT_SENDS = Counter(
+    "gymkhana_alert_sends", "Attempts to tell a receiver of alerts.", ("receiver", "outcome"), registry=REGISTRY,
 )  # fmt: skip
 
 PAGES = "metrics"
@@ -75,15 +105,46 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _ESTABLISHED = "01"
 
 
-def render(port: int, runtime: Path) -> bytes:
-    """The whole page, memory and connections as they are now."""
-    known = _processes(runtime)
-    http = [int(process["pid"]) for name, process in known.items() if name.startswith("http")]
-    OPEN_CONNECTIONS.set(open_connections(port, http))
-    for process, size in memory(known).items():
-        MEMORY.labels(process).set(size)
-    siblings = _pages(runtime, http)
-    return generate_latest(_Summed(siblings) if siblings else REGISTRY)
+class Page(Collector):
+    """Everything one service tells of itself, as it is when asked for. `database` is its file, when it has one."""
+
+    def __init__(
+        self, port: int, runtime: Path, database: Path | None = None, status: StatusFiles | None = None
+    ) -> None:
+        self._port = port
+        self._runtime = runtime
+        self._database = database
+        self._status = status
+
+    def render(self) -> bytes:
+        """The page as Prometheus reads it, connections counted."""
+        http = [int(process["pid"]) for name, process in _processes(self._runtime).items() if _is_http(name)]
+        OPEN_CONNECTIONS.set(open_connections(self._port, http))
+        return generate_latest(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Every figure but the connections, which are as they were last counted."""
+        known = _processes(self._runtime)
+        for process, size in memory(known).items():
+            MEMORY.labels(process).set(size)
+        if self._database is not None:
+            _look_at_disk(self._database)
+        siblings = _pages(self._runtime, [int(one["pid"]) for name, one in known.items() if _is_http(name)])
+        yield from _Summed(siblings).collect() if siblings else REGISTRY.collect()
+        if self._status is not None:
+            yield from self._status.collect()
+
+
+def _is_http(name: str) -> bool:
+    return name.startswith("http")
+
+
+def _look_at_disk(database: Path) -> None:
+    with contextlib.suppress(OSError):  # It is as it was when it could be asked last.
+        there = os.statvfs(database.parent)
+        if there.f_blocks:
+            DISK_FREE_BYTES.labels("database").set(there.f_bavail * there.f_frsize)
+            DISK_FREE.labels("database").set(there.f_bavail / there.f_blocks)
 
 
 def leave_page(runtime: Path) -> None:
@@ -135,7 +196,12 @@ class _Summed(Collector):
 _TOGETHER: Mapping[str, Callable[[list[float]], float]] = {
     "gymkhana_ready": min,
     "gymkhana_outbox_pending": max,
+    "gymkhana_outbox_age_seconds": max,
     "gymkhana_degraded": max,
+    "gymkhana_fenced": max,
+    "gymkhana_alert_state": max,
+    "gymkhana_disk_free_bytes": itemgetter(0),
+    "gymkhana_disk_free_ratio": itemgetter(0),
     "gymkhana_open_connections": itemgetter(0),
     "gymkhana_memory_bytes": itemgetter(0),
 }

@@ -9,6 +9,8 @@ from system import (  # noqa: F401
     tournament_models,
     user_models,
 )
+from system.admin import models  # noqa: F401
 from system.database import Base
+from system.reporting import record_models  # noqa: F401
 
 metadata = Base.metadata

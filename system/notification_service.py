@@ -12,17 +12,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+import structlog
 from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
-from system import operations_service
+from system import operations_service, watch
 from system.errors import NotFound
 from system.jobs import NOTHING_HAPPENED, Operation, Reply, write_job
-from system.notification_models import DEAD, DELIVERED, PENDING, DeliveryAttempt, Notification, OutboxEntry
+from system.notification_models import DEAD, DELIVERED, PENDING, Notification, OutboxEntry
+from system.reporting.record_models import DeliveryRecord
+from system.scrub import scrubbed
 from system.statements import Reader, Session
 
 outbox: Table = OutboxEntry.__table__  # type: ignore[assignment]
 inbox: Table = Notification.__table__  # type: ignore[assignment]
-attempts: Table = DeliveryAttempt.__table__  # type: ignore[assignment]
+attempts: Table = DeliveryRecord.__table__  # type: ignore[assignment]
+
+log = structlog.get_logger()
 
 MAX_ATTEMPTS = 8
 FIRST_RETRY_MS = 1_000
@@ -31,6 +38,9 @@ FIRST_RETRY_MS = 1_000
 _REASON_CHARACTERS = 300
 _WRITE = insert(outbox)
 _PENDING = select(func.count()).select_from(outbox).where(outbox.c.state == PENDING)
+_NEXT = (  # By the index alone, however many wait.
+    select(outbox.c.at_ms).where(outbox.c.state == PENDING).order_by(outbox.c.next_attempt_ms, outbox.c.id).limit(1)
+)
 _DUE = (
     select(outbox)
     .where(outbox.c.state == PENDING, outbox.c.next_attempt_ms <= bindparam("now_ms"))
@@ -138,23 +148,44 @@ def deliver_due(session: Session, operation: Operation, limit: int, now_ms: int)
         return NOTHING_HAPPENED
     errors = _attempt(session, due, now_ms)
     session.execute(_SET, [_state_after(entry, error, now_ms) for entry, error in zip(due, errors, strict=True)])
-    session.execute(
-        _LOG,
-        [
-            {
-                "outbox_id": entry["id"],
-                "attempt": entry["attempts"] + 1,
-                "outcome": "failed" if error else "delivered",
-                "error": error,
-                "at_ms": now_ms,
-            }
-            for entry, error in zip(due, errors, strict=True)
-        ],
-    )
+    logged = _log(session, due, errors, now_ms)
     failed = sum(map(bool, errors))
     delivered = len(due) - failed
     operations_service.record(session, operation, "notifications.delivered", None, delivered=delivered, failed=failed)
-    return Reply(200, {"delivered": delivered, "failed": failed})
+    told = {"delivered": delivered, "failed": failed}
+    return Reply(200, told if logged else told | {"unlogged": len(due)})
+
+
+def unlogged(body: bytes) -> int:
+    """Of how many attempts the answer of `deliver_due` says that they are not on record."""
+    return int(msgspec.json.decode(body).get("unlogged", 0)) if body else 0
+
+
+def _log(session: Session, entries: Sequence[Mapping[str, Any]], errors: Sequence[str], now_ms: int) -> bool:
+    """The attempts are on record; False when they could not be, which is no reason not to have delivered."""
+    rows = [
+        {
+            "at_ms": now_ms,
+            "user_id": entry["user_id"],
+            "kind": entry["kind"],
+            "outcome": "failed" if error else "delivered",
+            "attempt": entry["attempts"] + 1,
+            "outbox_id": entry["id"],
+            "error": scrubbed(error),
+        }
+        for entry, error in zip(entries, errors, strict=True)
+    ]
+    savepoint = session.savepoint()
+    try:
+        session.execute(_LOG, rows)
+    except DBAPIError as error:
+        if error.connection_invalidated or not watch.of_one_table(error):
+            raise
+        savepoint.rollback()
+        log.warning("deliveries not recorded", attempts=len(rows), error=str(error.orig))
+        return False
+    savepoint.commit()
+    return True
 
 
 def _state_after(entry: Mapping[str, Any], error: str, now_ms: int) -> dict[str, Any]:
@@ -201,6 +232,11 @@ def mark_all_read(session: Session, operation: Operation) -> Reply:
 def pending_count(connection: Reader) -> int:
     """How many outbox entries wait for delivery."""
     return int(connection.execute(_PENDING).scalar_one())
+
+
+def backlog(connection: Reader) -> tuple[int, int | None]:
+    """How many outbox entries wait for delivery, and when the next in line was written; None when nothing waits."""
+    return pending_count(connection), connection.execute(_NEXT).scalar_one_or_none()
 
 
 def listing(connection: Reader, user_id: int, unread: bool, limit: int, before: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Parameters are OWASP's (Password Storage Cheat Sheet): 19 MiB, two passes, one l
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,12 @@ class HashingPool:
     def __init__(self, threads: int, places: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="argon2")
         self._places = threading.BoundedSemaphore(places)
+
+    def beside(self, places: int) -> HashingPool:
+        """The same threads with places of their own: who is there is not kept out by those here, and takes no more cores."""
+        other = copy.copy(self)
+        other._places = threading.BoundedSemaphore(places)
+        return other
 
     async def hash(self, password: str) -> str:
         """The password's hash. Raises Unavailable when too many wait."""

@@ -24,6 +24,17 @@ _STATUS = {
 }
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """An error as its client is told of it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
 def problem_bytes(
     error: Exception, request_id: str, *, status: int | None = None
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -35,16 +46,15 @@ def problem_bytes(
     if not isinstance(error, ServiceError):
         error = ServiceError("internal", "Something went wrong that is not yours to mend; the log has it.")
     status = status or _STATUS.get(error.kind, 500)
-    body = msgspec.json.encode(
-        {
-            "type": TYPE_PREFIX + error.code,
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": error.message,
-            "code": error.code,
-            "request_id": request_id,
-        }
+    problem = Problem(
+        type=TYPE_PREFIX + error.code,
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=error.message,
+        code=error.code,
+        request_id=request_id,
     )
+    body = msgspec.json.encode(problem)
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
     if status in (429, 503):
         headers.append((b"retry-after", str(error.retry_after_s).encode()))

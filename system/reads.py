@@ -61,6 +61,9 @@ class Reads(Protocol):
     def damage(self, connection: Connection) -> str:
         """What the engine's own quick check finds wrong, empty when nothing is."""
 
+    def deadlocks(self, connection: Connection) -> int:
+        """How many deadlocks the engine has counted so far."""
+
     async def close(self) -> None:
         """Lets go of the connections and threads."""
 
@@ -111,6 +114,10 @@ class SqliteReads:
     def damage(self, connection: Connection) -> str:
         first = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         return "" if first == "ok" else " ".join(str(first).split())
+
+    def deadlocks(self, _connection: Connection) -> int:
+        """There is one writer, so there are none."""
+        return 0
 
     async def close(self) -> None:
         self._long.shutdown(wait=True)
@@ -179,6 +186,13 @@ class PostgresReads:
             "SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE datname = current_database()"
         ).scalar_one()
         return f"{failed} pages have failed their checksums" if failed else ""
+
+    def deadlocks(self, connection: Connection) -> int:
+        """As the server counted them in this database since its statistics began, whoever met them."""
+        counted = connection.exec_driver_sql(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        ).scalar_one()
+        return int(counted)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -15,10 +15,14 @@ from typing import Protocol
 import structlog
 
 from system import processes
+from system.alerts.receivers import ReceiverRefused
+from system.alerts.rules import RulesRefused
+from system.alerts.watch import configured_receivers, configured_rules
 from system.app import make_app
 from system.edge import Edge
 from system.logs import configure_logs
 from system.schema import SchemaTrouble, check_schema
+from system.scrub import keep_secret
 from system.settings import Settings, settings
 
 DRAIN_TIMEOUT_S = 10.0
@@ -83,6 +87,7 @@ class Uvicorn:
                 backlog=BACKLOG,
                 timeout_keep_alive=75,  # longer than any think time, so that a reused connection is never a closed one
                 access_log=False,
+                proxy_headers=False,  # whose word is taken is a setting of ours, and nobody's unless it is made
                 log_level="warning",
                 http="httptools",
             )
@@ -131,10 +136,13 @@ def main() -> int:
     processes.end_with_parent()
     config = settings()
     configure_logs(config.log_level, process="http")
+    keep_secret(config.secrets())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         check_schema(config.database_url)
-    except SchemaTrouble as error:
+        configured_rules(config)
+        configured_receivers(config)
+    except (SchemaTrouble, RulesRefused, ReceiverRefused) as error:
         processes.say(str(error))
         return 2
     import uvloop

@@ -173,7 +173,7 @@ class Sessions:
             if sqlstate.timed_out(error):
                 return unavailable(ask, "job-too-long", "The job ran over its time.")
         log.error("job failed", job=ask.job, operation=ask.operation.id, error=repr(error))
-        return unavailable(ask, "job-failed", "The operation failed and was rolled back.")
+        return unavailable(ask, "job-failed", "The operation failed and was rolled back.", error)
 
     def _distrust(self, error: BaseException) -> None:
         if (wrong := sqlstate.fatal(error)) and not self.fenced:

@@ -15,7 +15,7 @@ DEFAULT_DATABASE_URL = "sqlite:///var/gym.db"
 class Settings(BaseSettings):
     """The service's configuration. Names in capitals are the environment variables; nothing else configures it."""
 
-    model_config = SettingsConfigDict(env_prefix="GYM_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="GYM_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: str = Field(default=DEFAULT_DATABASE_URL, validation_alias="DATABASE_URL")
     env: Literal["dev", "prod"] = "dev"
@@ -31,6 +31,25 @@ class Settings(BaseSettings):
     failpoints: Path | None = None
     """Directory where failpoints are armed. Unset, as in production, no failpoint exists."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    status_dir: Path | None = None
+    """Directory where others leave how the backups are and how the last drills went (`status_files.py`)."""
+    runs_dir: Path = Path("var/runs")
+    """Directory where drills leave their runs (`drill_runs.py`)."""
+    alert_rules: Path | None = None
+    """File with the alert rules; `alerts/rules.json` when unset."""
+    alert_interval_s: float = Field(default=5.0, gt=0)
+    """How often the rules are looked at."""
+    alert_webhooks: str = Field(default="", repr=False)
+    """Addresses that alerts are posted to, separated by spaces."""
+    alert_mail: str = Field(default="", repr=False)
+    """`smtp://user:password@host:port?to=…&from=…`, or `smtps:`: who gets alerts by mail, and through which server."""
+    alert_repeat_s: float = Field(default=4 * 3600.0, gt=0)
+    """How long after a notice the same is told again, while nobody has acknowledged it."""
+    alert_retry_s: float = Field(default=1.0, gt=0)
+    """How long after a failed attempt to tell it the next is made; then twice as long, and so on."""
+    alert_url: str = ""
+    """Where people look when they are told, in notices; the service's own address when unset."""
 
     request_places: int = Field(default=1024, ge=1)
     """Requests inside the service and before its door at once; one more is refused. One domain may hold half of them."""
@@ -61,7 +80,21 @@ class Settings(BaseSettings):
     hash_places: int = Field(default=64, ge=1)
     """Log-ins and sign-ups waiting for a hashing thread; one more is refused at once."""
     session_hours: int = Field(default=24 * 14, ge=1)
+    admin_session_hours: int = Field(default=12, ge=1, le=24 * 7)
+    """How long a log-in of the admin part lasts at most."""
+    admin_idle_minutes: int = Field(default=30, ge=2)
+    """How long it lasts while nobody uses it."""
+    trusted_proxies: str = ""
+    """Addresses and networks, with commas, whose X-Forwarded-For and X-Forwarded-Proto are believed; none unless named."""
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
+
+    records: bool = True
+    """Whether requests, errors and health are recorded; deliveries always are."""
+    activity_days: int = Field(default=14, ge=1)
+    activity_rows: int = Field(default=10_000_000, ge=1_000)
+    """How long, and how many, requests are kept on record; whichever comes first."""
+    audit_days: int = Field(default=400, ge=1)
+    """How long admin actions are."""
 
     ship: Path | None = None
     """The socket of the process that ships the database's log and checkpoints it; the writer checkpoints when unset."""
@@ -76,6 +109,21 @@ class Settings(BaseSettings):
         if not url.startswith(("sqlite:", "postgresql:", "postgresql+")):
             raise ValueError("DATABASE_URL must begin with sqlite: or postgresql:")
         return url
+
+    def secrets(self) -> tuple[str, ...]:
+        """What of this configuration nobody may read in a log or a record, word for word."""
+        from sqlalchemy import make_url
+
+        password = make_url(self.database_url).password
+        return (password,) if password else ()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        from system.admin.origin import trusted_networks
+
+        trusted_networks(text)
+        return text
 
     def runtime_directory(self) -> Path:
         """Where the processes meet. Not created here."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 
 from system import http, match_service, tournament_reads, tournament_service
+from system.openapi.bodies import takes
 from system.shapes import After, BodyId, Limit, PathId, ShortLine
 
 router = APIRouter(tags=["tournaments"])
@@ -47,7 +48,7 @@ async def tournaments(
     return await http.read(request, "tournaments", tournament_reads.listing, state, limit, after)
 
 
-@router.post("/tournaments", response_model=None, status_code=201)
+@router.post("/tournaments", response_model=None, status_code=201, openapi_extra=takes(NewTournament))
 async def create(request: Request) -> Response:
     """Organise a tournament; it starts as a draft."""
     wanted = await http.own_body(request, NewTournament)
@@ -84,7 +85,7 @@ async def matches(request: Request, tournament_id: PathId) -> Response:
     return await http.read(request, "tournaments", match_service.listing, tournament_id)
 
 
-@router.post("/tournaments/{tournament_id}/matches", response_model=None, status_code=201)
+@router.post("/tournaments/{tournament_id}/matches", response_model=None, status_code=201, openapi_extra=takes(Pairing))
 async def pair(request: Request, tournament_id: PathId) -> Response:
     """Pair two entrants for a match."""
     wanted = await http.own_body(request, Pairing)
@@ -103,7 +104,7 @@ async def match(request: Request, match_id: PathId) -> Response:
     return await http.read(request, "matches", match_service.match, match_id)
 
 
-@router.post("/matches/{match_id}/events", response_model=None, status_code=201)
+@router.post("/matches/{match_id}/events", response_model=None, status_code=201, openapi_extra=takes(Score))
 async def score(request: Request, match_id: PathId) -> Response:
     """Report a score."""
     wanted = await http.own_body(request, Score)

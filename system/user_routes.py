@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from system import http, points_service, user_service
 from system.errors import Unauthorised
+from system.openapi.bodies import takes
 from system.shapes import ID_MAX, Before, Limit, Password, PathId, Prose, ShortLine, UserName
 
 router = APIRouter(tags=["users"])
@@ -38,7 +39,7 @@ class Profile(msgspec.Struct, forbid_unknown_fields=True):
     bio: Prose | None = None
 
 
-@router.post("/users", response_model=None, status_code=201)
+@router.post("/users", response_model=None, status_code=201, openapi_extra=takes(SignUp, session=False))
 async def sign_up(request: Request) -> Response:
     """Sign up, and be given the welcome points."""
     wanted = await http.body(request, SignUp)
@@ -46,7 +47,7 @@ async def sign_up(request: Request) -> Response:
     return await http.write(request, user_service.sign_up, wanted.name, hashed)
 
 
-@router.post("/sessions", response_model=None, status_code=201)
+@router.post("/sessions", response_model=None, status_code=201, openapi_extra=takes(LogIn, session=False))
 async def log_in(request: Request) -> Response:
     """Log in. The token is shown once; a repeated operation gets the session without it."""
     given = await http.body(request, LogIn)
@@ -76,7 +77,7 @@ async def me(request: Request) -> Response:
     return await http.read_own(request, "users", user_service.profile)
 
 
-@router.patch("/users/me", response_model=None)
+@router.patch("/users/me", response_model=None, openapi_extra=takes(Profile))
 async def edit_me(request: Request) -> Response:
     """Change the caller's own profile."""
     wanted = await http.own_body(request, Profile)

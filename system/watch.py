@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+_ERROR, _LOCKED, _SCHEMA, _CONSTRAINT = 1, 6, 17, 19
 _BUSY, _NOMEM, _READONLY, _INTERRUPT, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 7, 8, 9, 10, 11, 13, 14, 26
 
 _FATAL = {_IOERR: "cannot be read or written", _CORRUPT: "is damaged", _NOTADB: "is not a database any more"}
@@ -64,6 +65,11 @@ def interrupted(error: BaseException) -> bool:
 def transient(error: BaseException) -> bool:
     """True when nothing was written and trying again later may work: busy, out of memory or space, read-only."""
     return error_code(error) in (_BUSY, _NOMEM, _FULL, _READONLY)
+
+
+def of_one_table(error: BaseException) -> bool:
+    """True when the statement failed for what it asked of its table, and the transaction around it lives on."""
+    return error_code(error) in (0, _ERROR, _LOCKED, _SCHEMA, _CONSTRAINT)
 
 
 def unwritable(error: BaseException) -> str:

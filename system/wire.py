@@ -33,7 +33,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     Applied: `kind` is empty, `status`, `body`, `digest` and `sequence` are what was stored. Otherwise `kind`, `code` and
     `message` are those of the `ServiceError`, and nothing was applied unless `kind` is `outcome-unknown`.
     `database_ms` is the time from the job's start to the end of the commit that held it, `shipped_ms` that from there until
-    the commit was durable elsewhere too, 0 when nobody waits for that.
+    the commit was durable elsewhere too, 0 when nobody waits for that. `cause` says what broke a job that failed: its type,
+    place and message, and `actor_id` is whose operation it was, for the service's records.
     """
 
     number: int
@@ -48,6 +49,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     database_ms: float = 0.0
     batch: int = 0
     shipped_ms: float = 0.0
+    cause: tuple[str, str, str] | None = None
+    actor_id: int | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -29,6 +29,7 @@ from system.database import Limits, engine_for, is_sqlite, shown, sqlite_path
 from system.failpoints import Failpoints
 from system.logs import configure_logs
 from system.schema import SchemaTrouble, check_schema
+from system.scrub import keep_secret
 from system.sessions import Sessions
 from system.settings import Settings, settings
 from system.shipping import Shipping
@@ -262,6 +263,7 @@ def main() -> int:
     processes.end_with_parent()
     config = settings()
     configure_logs(config.log_level, process="writer")
+    keep_secret(config.secrets())
     try:
         writer = open_writer(config)
     except (SchemaTrouble, DBAPIError) as error:

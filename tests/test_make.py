@@ -105,6 +105,44 @@ def test_jmeter_is_set_up_where_it_is_used_and_for_the_tests_where_a_java_is(
     assert "--extra jmeter" in make(place, "-n", "test").stdout
 
 
+@pytest.mark.parametrize(
+    ("user", "apt", "said"),
+    [
+        ("0", "touch here; ln -sf true chromium", ""),
+        ("0", "exit 100", "going on without a Chromium"),
+        ("1000", "touch here", "going on without a Chromium"),
+        ("0", None, "going on without a Chromium"),
+    ],
+)
+def test_a_chromium_is_fetched_where_it_may_be_and_its_lack_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch, user: str, apt: str | None, said: str
+) -> None:
+    """Debian's package manager is played by a script, which leaves a trace when it was called."""
+    programs = place / "bin"
+    programs.mkdir()
+    for name in ("make", "sh", "touch", "ln", "true"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    for name, script in (("id", f"echo {user}"), ("apt-get", f"cd {place / 'bin'}; {apt}")):
+        if apt is not None or name == "id":
+            (programs / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+            (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    done = make(place, "setup-browser")
+    assert (done.returncode, done.stderr.startswith(said), bool(done.stderr)) == (0, True, bool(said))
+    assert (programs / "here").exists() == (said == "")
+    assert make(place, "-n", "test").stdout.index("chromium") > 0
+
+
+def test_a_chromium_that_is_there_is_taken(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = place / "bin"
+    programs.mkdir()
+    for name, there in (("make", "make"), ("sh", "sh"), ("chromium", "true")):
+        (programs / name).symlink_to(shutil.which(there) or there)
+    monkeypatch.setenv("PATH", str(programs))
+    done = make(place, "setup-browser")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_what_is_set_up_is_not_set_up_again(place: Path) -> None:
     (place / ".venv").mkdir()
     for name in re.findall(r"^UV_VERSION := (.*)$", MAKEFILE, re.MULTILINE):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from backups.addresses import store_at
 from backups.keys.keyring import generate
 from backups.postgres.binaries import unprivileged
 from backups.postgres.server import Server
-from ci.loopback import free_ports
+from ci.loopback import HOST, free_ports
 from tests.backups.databases import wait_until
+from tests.system.alerts.receiving import hook
 
 pytestmark = pytest.mark.processes
 
@@ -221,6 +223,64 @@ def test_disk_full(operator: Operator) -> None:
     operator.follows("disk-full.md")
     backups = [one.name for one in store.list("manifests/") if re.search(r"-[0-9a-f]{4}\.json$", one.name)]
     assert 1 <= len(backups) < before + 1
+
+
+@contextmanager
+def _serving(operator: Operator) -> Iterator[str]:
+    """The service of the operator's database, and its address."""
+    (port,) = free_ports(1)
+    operator.variables |= {"URL": f"http://{HOST}:{port}", "RUNTIME": str(operator.place / "gym.runtime")}
+    operator.variables["GYM_RUNTIME"] = operator.variables["RUNTIME"]
+    command = [
+        sys.executable,
+        "-m",
+        "ci.cli",
+        "serve",
+        "--database",
+        operator.variables["DATABASE"],
+        "--port",
+        str(port),
+    ]
+    with (operator.place / "service.log").open("wb") as log:
+        process = subprocess.Popen(command, env=os.environ | operator.variables, stdout=log, stderr=log)
+    try:
+        yield operator.variables["URL"]
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.parametrize("operator", ["sqlite"], indirect=True)
+def test_slow_or_failing(operator: Operator) -> None:
+    """The service does without a domain and says so; the operator puts that in order and sees that it is over."""
+    with _serving(operator) as url:
+        operator.types(f"curl --silent --retry 60 --retry-all-errors --retry-delay 1 {url}/health/live")
+        off = operator.place / "gym.runtime" / "off"
+        off.mkdir()
+        (off / "challenges").write_text("The stakes are wrong.")
+        wait_until(lambda: "The stakes are wrong." in operator.types(f"curl --silent {url}/health/ready"), "it is off")
+        said = operator.follows("slow-or-failing.md")
+        assert "The stakes are wrong." in said
+        assert 'gymkhana_degraded{mode="challenges-off"} 1.0' in said
+        assert "Silence" in said
+        assert operator.types(f"curl --silent {url}/health/ready").count('"pass"') == 1
+
+
+@pytest.mark.parametrize("operator", ["sqlite"], indirect=True)
+def test_missed_backup(operator: Operator) -> None:
+    """There is no backup any more and nobody tells the service; afterwards there is a good one, and somebody did."""
+    shutil.rmtree(operator.variables["STORE"])
+    Path(operator.variables["STORE"]).mkdir()
+    with hook() as receiver:
+        operator.variables["GYM_STATUS_DIR"] = str(operator.place)
+        operator.variables["GYM_ALERT_WEBHOOKS"] = receiver.url
+        said = operator.follows("missed-backup.md")
+        assert receiver.told() == [("firing", ["Trial"])]
+    assert "ALARM missed" in said
+    assert "ALARM unverified" in said
+    told = (operator.place / "backups.prom").read_text()
+    assert "gymkhana_backups 1" in told
+    assert "gymkhana_backup_rehearsed_timestamp_seconds 1" in told
 
 
 def test_every_runbook_is_listed_and_followed_by_a_test_of_its_name() -> None:

@@ -44,6 +44,9 @@ class Status:
     suspect: int
     stored_bytes: int
     alarms: tuple[Alarm, ...]
+    at: datetime
+    """When this was."""
+    stores_away: int
 
     @property
     def ok(self) -> bool:
@@ -73,11 +76,17 @@ def status(entries: Sequence[Kept], now: datetime, limits: Limits, trouble: Sequ
         suspect=sum(bool(entry.fault) for entry in entries),
         stored_bytes=sum(entry.stored_bytes or 0 for entry in entries),
         alarms=tuple(alarms),
+        at=now,
+        stores_away=len(trouble),
     )
 
 
-def prometheus(found: Status) -> str:
-    """The status as Prometheus reads it. What there is none of is NaN, which is above no threshold: alert on that too."""
+def prometheus(found: Status, *, records: bool = True) -> str:
+    """The status as Prometheus reads it. An age that there is none of is NaN, which is above no threshold.
+
+    Instants grow old by themselves when nobody writes this any more, and that of what there is none of is 0: alert on how
+    long ago those are. Without `records` of verifications nothing is said about them.
+    """
     gauges = {
         "gymkhana_backup_age_seconds": ("Age of the newest good backup.", found.age_s),
         "gymkhana_backup_verified_age_seconds": ("Age of the newest verified backup.", found.verified_age_s),
@@ -86,11 +95,26 @@ def prometheus(found: Status) -> str:
         "gymkhana_backups_suspect": ("Backups that cannot be used.", found.suspect),
         "gymkhana_backup_stored_bytes": ("Bytes in the store.", found.stored_bytes),
         "gymkhana_backup_alarms": ("Alarms that are on.", len(found.alarms)),
+        "gymkhana_backup_stores_away": ("Stores that do not answer.", found.stores_away),
+        "gymkhana_backup_timestamp_seconds": ("When the newest good backup was taken.", _taken(found, found.age_s)),
     }
+    if records:
+        gauges |= {
+            "gymkhana_backup_verified_timestamp_seconds": (
+                "When the newest verified one was taken.", _taken(found, found.verified_age_s),
+            ),
+            "gymkhana_backup_rehearsed_timestamp_seconds": (
+                "When the newest rehearsed one was taken.", _taken(found, found.rehearsed_age_s),
+            ),
+        }  # fmt: skip
     lines = []
     for name, (help, value) in gauges.items():
         lines += [f"# HELP {name} {help}", f"# TYPE {name} gauge", f"{name} {'NaN' if value is None else value}"]
     return "\n".join(lines) + "\n"
+
+
+def _taken(found: Status, age_s: float | None) -> float:
+    return 0.0 if age_s is None else found.at.timestamp() - age_s
 
 
 def health(found: Status) -> dict[str, Any]:

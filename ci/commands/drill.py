@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 
 RUNS = "var/runs"
 
+_runs = click.option(
+    "--runs",
+    type=click.Path(file_okay=False),
+    default=RUNS,
+    envvar="GYM_RUNS_DIR",
+    help="Where runs are kept, for the board too.  [default: GYM_RUNS_DIR, or var/runs]",
+)
+
 
 @click.group("drill")
 def command() -> None:
@@ -49,7 +57,7 @@ def list_(as_json: bool) -> None:
     show_default=True,
     help="What the service is served from: a server of the drill's own is made for postgres.",
 )
-@click.option("--runs", type=click.Path(file_okay=False), default=RUNS, show_default=True, help="Where runs are kept.")
+@_runs
 @click.option("--scenario", type=click.Path(dir_okay=False, exists=True), help="Scenario file.  [default: gym-day]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
@@ -77,10 +85,12 @@ def run(
       gymkhana drill run crash lost-database --users 100 --quick
       gymkhana drill run server --database postgres
 
-    Exits with 0 when everything gated passed, 1 when something failed, 3 when something could not be told.
+    Exits with 0 when everything gated passed, 1 when something failed, 3 when something could not be told. Where
+    GYM_STATUS_DIR names a directory, it is told there how each went, for the service's alerts.
     """
     from pathlib import Path
 
+    from ci import status_directory
     from ci.drills import full_pace, quick_pace
     from ci.suite import Suite, chosen, require_programs
     from loadtests.scenario import GYM_DAY
@@ -88,7 +98,7 @@ def run(
     wanted = chosen(drills, database)
     require_programs(wanted)
     pace = quick_pace(users) if quick else full_pace(users)
-    suite = Suite(wanted, pace, seed, Path(runs), Path(scenario or GYM_DAY), tool, database)
+    suite = Suite(wanted, pace, seed, Path(runs), Path(scenario or GYM_DAY), tool, database, status_directory.named())
     if dry_run:
         click.echo(suite.plan())
         return
@@ -97,7 +107,7 @@ def run(
 
 @command.command("judge")
 @click.argument("run", metavar="RUN")
-@click.option("--runs", type=click.Path(file_okay=False), default=RUNS, show_default=True, help="Where runs are kept.")
+@_runs
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def judge(run: str, runs: str, as_json: bool) -> None:
     """Judge a stored run again, from its raw files.

@@ -21,7 +21,13 @@ class NoReport(Exception):
 
 @click.command("report")
 @click.argument("run", required=False, metavar="[RUN]")
-@click.option("--runs", type=click.Path(file_okay=False), default=RUNS, show_default=True, help="Where runs are kept.")
+@click.option(
+    "--runs",
+    type=click.Path(file_okay=False),
+    default=RUNS,
+    envvar="GYM_RUNS_DIR",
+    help="Where runs are kept.  [default: GYM_RUNS_DIR, or var/runs]",
+)
 @click.option("--open/--no-open", "opens", default=False, show_default=True, help="Show the page in a browser.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def command(run: str | None, runs: str, opens: bool, as_json: bool) -> None:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 @click.option("--verify-level", type=click.IntRange(0, 4), default=3, show_default=True, help="How each one is proven.")
 @click.option("--rehearse-every", metavar="TIME", help="Boot a service on the newest, so long after the last time.")
 @click.option("--prune/--no-prune", default=False, help="Delete what no rule keeps, after each backup.")
+@click.option(
+    "--status-dir",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    envvar="GYM_STATUS_DIR",
+    help="Leave there how the backups are, for the service's alerts.  [default: GYM_STATUS_DIR]",
+)
 @click.option("--demo", is_flag=True, envvar="GYM_STORE_DEMO", help="Allow a store on the database's own disk.")
 @options.position
 @options.sealing
@@ -31,6 +38,7 @@ def command(
     verify_level: int,
     rehearse_every: str | None,
     prune: bool,
+    status_dir: str | None,
     demo: bool,
     position: str,
     keyring: Keyring,
@@ -46,6 +54,8 @@ def command(
       gymkhana schedule --store /mnt/backups
       gymkhana schedule --store /mnt/backups --every 1h --rehearse-every 7d --prune
     """
+    from pathlib import Path
+
     from backups.addresses import engine_for
     from backups.keeping.schedule import DAILY, checked_cron, duration
     from ci.scheduler import Scheduler, tell
@@ -64,6 +74,7 @@ def command(
         rehearse_every=duration(rehearse_every) if rehearse_every else None,
         prunes=prune,
         demonstration=demo,
+        status_dir=Path(status_dir) if status_dir else None,
     )
     try:
         scheduler.run()

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from backups.errors import StoreError, UsageError
+from system import backup_report
 from tests.backups import databases
 from tests.backups.asking import ask, invoke, refused
 from tests.backups.house import Chain, House
@@ -85,6 +87,31 @@ def test_gauges_for_prometheus(house: House, store: list[str]) -> None:
     assert (values["gymkhana_backups"], values["gymkhana_backup_alarms"]) == ("2", "1")
     assert values["gymkhana_backup_verified_age_seconds"] == "NaN"
     assert float(values["gymkhana_backup_age_seconds"]) >= 0
+    assert values["gymkhana_backup_verified_timestamp_seconds"] == "0.0"
+
+
+def test_gauges_go_into_a_file_as_a_whole(house: House, store: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "backups.prom"
+    out.write_text("old")
+    result = invoke("status", "--prometheus", "--out", str(out), *store)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "\ngymkhana_backups 2\n" in out.read_text()
+    assert list(tmp_path.glob("backups.prom*")) == [out]
+    result = invoke("status", "--json", "--out", str(out), *store)
+    assert result.exit_code == 2
+    assert "--out is for --prometheus" in result.output
+
+
+def test_what_the_service_reads_is_left_in_its_directory(house: House, store: list[str], tmp_path: Path) -> None:
+    place = tmp_path / "made" / "for-it"
+    result = invoke("status", "--status-dir", str(place), "--max-unverified", "1h", "--json", *store)
+    assert (result.exit_code, json.loads(result.stdout)["ok"]) == (1, False)
+    assert "\ngymkhana_backups 2\n" in (place / "backups.prom").read_text()
+    told = msgspec.json.decode((place / backup_report.NAME).read_bytes(), type=backup_report.Report)
+    assert [one.id for one in told.backups] == [house.older.id, house.newer.id]
+    assert (len(told.spans or ()), told.due) == (2, None)
+    assert told.alarms
+    assert sorted(path.name for path in place.iterdir()) == [backup_report.NAME, "backups.prom"]
 
 
 def test_the_detail_of_a_health_check(house: House, store: list[str]) -> None:
@@ -220,11 +247,19 @@ def scheduled(place: Path) -> Iterator[Any]:
 
 @pytest.mark.processes
 def test_a_schedule_makes_proves_and_prunes(place: Path, scheduled: Any) -> None:
-    scheduler = scheduled("--every", "1s", "--verify-level", "4", "--prune")
+    status = place / "status"
+    scheduler = scheduled("--every", "1s", "--verify-level", "4", "--prune", "--status-dir", str(status))
     first, look = scheduler.until("backup made"), scheduler.until("backup verified")
     assert (look["id"], look["level"], look["ok"]) == (first["id"], 4, True)
     assert scheduler.until("pruned")["marked"] == []
     assert scheduler.until("backup made")["why"].endswith("s old")
+    told = backup_report.read(status)
+    assert told is not None
+    assert [(one.id, one.level, one.state) for one in told.backups] == [(first["id"], 4, "verified")]
+    assert told.due is not None
+    assert told.due >= told.backups[0].taken + 1.0
+    assert told.spans == (backup_report.Span(told.backups[0].taken, told.backups[0].taken, 1),), "no log is shipped"
+    assert (len(told.stores), told.away, told.alarms) == (1, (), ())
     scheduler.process.send_signal(signal.SIGTERM)
     scheduler.until("schedule ended")
     assert scheduler.process.wait(20) == 0

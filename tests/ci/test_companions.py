@@ -73,3 +73,17 @@ def test_one_that_does_not_listen_is_killed(companions: Companions, monkeypatch:
 def test_what_never_ran_ends_without_error(companions: Companions) -> None:
     assert companions.stop("scheduler") == 0
     companions.kill("scheduler")
+
+
+def test_no_stand_alarms_anybody_or_tells_of_its_backups(
+    companions: Companions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs a drill may have a service of their own, with people who look after it."""
+    monkeypatch.setenv("GYM_ALERT_WEBHOOKS", "https://pager.example.org")
+    monkeypatch.setenv("GYM_STATUS_DIR", "/srv/gym/status")
+    monkeypatch.setenv("GYM_STORE_DEMO", "1")
+    told = tmp_path / "told"
+    companions.start("env", ["sh", "-c", f"env > {told}.partial; mv {told}.partial {told}; sleep 600"])
+    wait_until(told.exists)
+    names = {line.partition("=")[0] for line in told.read_text().splitlines() if line.startswith("GYM_")}
+    assert names & {"GYM_ALERT_WEBHOOKS", "GYM_STATUS_DIR", "GYM_STORE_DEMO"} == {"GYM_STORE_DEMO"}

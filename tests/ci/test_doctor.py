@@ -32,6 +32,7 @@ GOOD = Machine(
     java=True,
     clock_drift_s=0.0001,
     chromium="/usr/bin/chromium",
+    promtool="/usr/bin/promtool",
     pgbackrest=(2, 45),
     postgres=(18, 15),
 )
@@ -39,7 +40,7 @@ GOOD = Machine(
 
 def test_a_good_machine_has_nothing_to_say() -> None:
     findings = doctor.examine(GOOD)
-    assert [(finding.state, finding.cost, finding.remedy) for finding in findings] == [("ok", "", "")] * 12
+    assert [(finding.state, finding.cost, finding.remedy) for finding in findings] == [("ok", "", "")] * 13
     assert doctor.ready(findings)
 
 
@@ -59,6 +60,7 @@ LACKING: list[tuple[str, str, dict[str, Any]]] = [
     ("jmeter", "warn", {"jmeter": (2, 13)}),
     ("jmeter", "warn", {"java": False}),
     ("chromium", "warn", {"chromium": None}),
+    ("promtool", "warn", {"promtool": None}),
     ("pgbackrest", "warn", {"pgbackrest": None}),
     ("pgbackrest", "warn", {"postgres": (18, 16)}),
 ]

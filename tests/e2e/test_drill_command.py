@@ -31,8 +31,10 @@ def gymkhana(*arguments: str) -> subprocess.CompletedProcess[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """The whole of the most eventful drill, with 100 users: two backups, two faults, a refusal, a restore."""
     runs = tmp_path_factory.mktemp("runs")
-    done = gymkhana("drill", "run", "corrupt-newest-backup", "--users", "100", "--quick", "--runs", str(runs))
-    return done, runs
+    arguments = ("drill", "run", "corrupt-newest-backup", "--users", "100", "--quick", "--runs", str(runs))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GYM_STATUS_DIR", str(runs / "status"))
+        return gymkhana(*arguments), runs
 
 
 def test_a_drill_passes_and_says_so(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
@@ -44,6 +46,12 @@ def test_a_drill_passes_and_says_so(finished: tuple[subprocess.CompletedProcess[
     assert run.rpo is not None
     assert {lost.op for lost in run.rpo.lost_writes} == set(run.findings.lost)
     assert "BACKUP-REFUSED" in done.stdout
+
+
+def test_the_service_is_told_how_it_went(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    _, runs = finished
+    told = json.loads((runs / "status" / "drills.json").read_bytes())
+    assert {name: one["verdict"] for name, one in told.items()} == {"corrupt-newest-backup": "pass"}
 
 
 def test_every_file_of_a_run_is_there(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:

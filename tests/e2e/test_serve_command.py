@@ -82,7 +82,7 @@ def test_a_database_without_a_schema_is_told_how_to_get_one(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("revision", "advice"),
-    [("9999", "newer than this code's 0004; run a newer version of the service."), ("0001", "`gymkhana migrate up`.")],
+    [("9999", "newer than this code's 0006; run a newer version of the service."), ("0001", "`gymkhana migrate up`.")],
 )
 def test_another_schema_is_not_served(revision: str, advice: str, database: Path) -> None:
     connection = sqlite.connect(database)

@@ -33,6 +33,11 @@ def contents(url: str) -> Contents:
         }
 
 
+def rows(url: str) -> Contents:
+    """The same of the tables that have any: a revision may make a table, and fills none."""
+    return {name: found for name, found in contents(url).items() if found}
+
+
 def schema(url: str) -> set[str]:
     """Every statement that made the schema, its lines sorted, so that the order of constraints does not count."""
     with closing(connect(url)) as database:

@@ -65,8 +65,8 @@ def refused(kind: type[Exception], *arguments: str) -> str:
 def test_a_new_database_is_made_without_a_backup(place: Path) -> None:
     moved = ask("up")
     assert ([one["id"] for one in moved["moved"]], moved["revision"], moved["backup"]) == (
-        ["0001", "0002", "0003", "0004"],
-        "0004",
+        ["0001", "0002", "0003", "0004", "0005", "0006"],
+        "0006",
         None,
     )
     assert [path.name for path in (place / "var").iterdir()] == ["gym.db"]
@@ -76,7 +76,7 @@ def test_a_new_database_is_made_without_a_backup(place: Path) -> None:
 
 def test_data_is_backed_up_and_proven_before_it_is_migrated(older: str) -> None:
     moved = ask("up", "--database", older, "--store", "store", "--demo")
-    assert [one["id"] for one in moved["moved"]] == ["0002", "0003", "0004"]
+    assert [one["id"] for one in moved["moved"]] == ["0002", "0003", "0004", "0005", "0006"]
     listed = json.loads(CliRunner().invoke(gymkhana, ["backup", "list", "--store", "store", "--json"]).stdout)[
         "backups"
     ]
@@ -104,7 +104,7 @@ def test_a_failed_upgrade_says_how_to_get_back_and_that_way_works(older: str) ->
 
 def test_going_down_is_backed_up_as_well_and_names_the_way_back(filled: str) -> None:
     said = done("down", "0001", "--database", filled, "--store", "store", "--demo")
-    assert "is at 0001, after 0004, 0003, 0002." in said
+    assert "is at 0001, after 0006, 0005, 0004, 0003, 0002." in said
     assert "gymkhana backup restore --database" in said
     assert "display_name" not in databases.contents(filled)["users"][0]
 
@@ -128,7 +128,8 @@ def test_a_dry_run_prints_the_statements_and_changes_nothing(older: str, verb: s
     assert "COMMIT;" in said
     plan = ask(verb, to, "--database", older, "--dry-run")
     assert plan["sql"] == said
-    assert len(plan["would_move"]) == (3 if verb == "up" else 1)
+    moved = ["0002", "0003", "0004", "0005", "0006"] if verb == "up" else ["0001"]
+    assert [one["id"] for one in plan["would_move"]] == moved
     assert (revisions.current(older), databases.contents(older)) == ("0001", before)
     assert not Path("var").exists()
 
@@ -140,22 +141,35 @@ def test_a_dry_run_of_nothing_says_so(filled: str, place: Path) -> None:
 
 
 def test_status_tells_what_is_pending(older: str, place: Path) -> None:
-    assert [one["id"] for one in ask("status", "--database", older)["pending"]] == ["0002", "0003", "0004"]
+    assert [one["id"] for one in ask("status", "--database", older)["pending"]] == [
+        "0002",
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+    ]
     assert "pending   0002  Users may have a display name" in done("status", "--database", older)
-    assert "revision  none of 0004" in done("status")
+    assert "revision  none of 0006" in done("status")
     assert not (place / "var").exists(), "asking makes nothing"
 
 
 def test_check_exits_with_1_when_the_schema_differs(older: str) -> None:
     result = invoke("check", "--database", older)
-    assert (result.exit_code, "expects 0004" in result.stdout) == (1, True)
+    assert (result.exit_code, "expects 0006" in result.stdout) == (1, True)
     document = json.loads(invoke("check", "--database", older, "--json").stdout)
     assert (document["ok"], len(document["differences"])) == (False, 1)
 
 
 def test_history_lists_every_revision() -> None:
-    assert [line.split()[0] for line in done("history").splitlines()] == ["0001", "0002", "0003", "0004"]
-    assert [one["id"] for one in ask("history")["revisions"]] == ["0001", "0002", "0003", "0004"]
+    assert [line.split()[0] for line in done("history").splitlines()] == [
+        "0001",
+        "0002",
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+    ]
+    assert [one["id"] for one in ask("history")["revisions"]] == ["0001", "0002", "0003", "0004", "0005", "0006"]
 
 
 def test_production_assumes_no_database_and_makes_no_directory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +180,7 @@ def test_production_assumes_no_database_and_makes_no_directory(place: Path, monk
     result = invoke("up")
     assert (result.exit_code, "There is no directory" in result.stderr) == (2, True)
     (place / "srv").mkdir()
-    assert ask("up")["revision"] == "0004"
+    assert ask("up")["revision"] == "0006"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +200,9 @@ def test_a_wrong_environment_is_a_usage_error(
 
 
 def test_a_newer_database_and_an_unknown_revision_are_refused(filled: str) -> None:
-    assert "base, 0001, 0002, 0003, 0004 and head" in refused(BadRequest, "up", "0009", "--database", filled)
+    assert "base, 0001, 0002, 0003, 0004, 0005, 0006 and head" in refused(
+        BadRequest, "up", "0009", "--database", filled
+    )
     databases.execute(filled, "UPDATE alembic_version SET version_num = '0099'")
     for verb in (("up",), ("down", "base"), ("status",), ("check",)):
         assert "revision 0099" in refused(NewerSchema, *verb, "--database", filled)
@@ -196,7 +212,7 @@ def test_who_comes_second_is_told_who_came_first(older: str) -> None:
     with hold(sqlite_path(older).with_name("gym.db.migrating"), "migration of gym.db"):
         assert "migration of gym.db" in refused(Locked, "up", "--database", older, "--demo")
     assert revisions.current(older) == "0001"
-    assert ask("up", "--database", older, "--demo")["revision"] == "0004"
+    assert ask("up", "--database", older, "--demo")["revision"] == "0006"
 
 
 def test_two_commands_at_once_end_with_one_migration(older: str, place: Path) -> None:
@@ -218,10 +234,10 @@ def test_two_commands_at_once_end_with_one_migration(older: str, place: Path) ->
     assert 0 in codes
     for code, (out, errors) in zip(codes, said, strict=True):
         if code == 0:
-            assert "is at 0004" in out
+            assert "is at 0006" in out
         else:
             assert (code, "is in use by" in errors) == (1, True)
-    assert sum("after 0002, 0003, 0004" in out for out, _ in said) == 1
+    assert sum("after 0002, 0003, 0004, 0005, 0006" in out for out, _ in said) == 1
     assert revisions.check(older) == ()
 
 

@@ -97,10 +97,15 @@ def older(filled: Place) -> Place:
     return filled
 
 
+def filled_tables(contents: Contents) -> Contents:
+    """Without the tables that have no row: a revision may make one, and fills none."""
+    return {name: rows for name, rows in contents.items() if rows}
+
+
 def test_up_from_nothing_is_what_the_models_say(empty: Place) -> None:
     assert revisions.current(empty.url) is None
     applied = revisions.upgrade(empty.url)
-    assert [one.id for one in applied] == ["0001", "0002", "0003", "0004"]
+    assert [one.id for one in applied] == ["0001", "0002", "0003", "0004", "0005", "0006"]
     assert revisions.check(empty.url) == ()
     assert revisions.upgrade(empty.url) == ()
     assert not revisions.holds_data(empty.url)
@@ -148,9 +153,10 @@ def test_a_revision_that_fails_leaves_the_database_as_it_was(older: Place) -> No
 
 def test_a_database_that_an_earlier_0002_made_at_once_comes_to_the_same_schema(filled: Place) -> None:
     """That revision added the column with its rules in one go."""
-    filled.execute("UPDATE alembic_version SET version_num = '0002'")
     before = filled.contents()
-    assert [one.id for one in revisions.upgrade(filled.url)] == ["0003", "0004"]
+    revisions.downgrade(filled.url, "0004")
+    filled.execute("UPDATE alembic_version SET version_num = '0002'")
+    assert [one.id for one in revisions.upgrade(filled.url)] == ["0003", "0004", "0005", "0006"]
     assert (revisions.check(filled.url), filled.contents()) == ((), before)
 
 
@@ -197,7 +203,7 @@ def test_of_two_migrators_at_once_each_revision_is_applied_by_one(empty: Place) 
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(applied) == ["0001", "0002", "0003", "0004"]
+    assert sorted(applied) == ["0001", "0002", "0003", "0004", "0005", "0006"]
     assert revisions.check(empty.url) == ()
 
 
@@ -230,10 +236,10 @@ def ending() -> Iterator[Callable[[str], Callable[[int, str], str]]]:
 def test_ended_before_any_statement_it_is_whole_and_goes_on(
     older: Place, ending: Callable[[str], Callable[[int, str], str]], how: str, said: str
 ) -> None:
-    """kill -9 of the migrator, or the end of its session, before each statement and each commit of three revisions."""
+    """kill -9 of the migrator, or the end of its session, before each statement and each commit of the revisions."""
     end = ending(how)
     without = ("display_name",)
-    before = older.contents(without=without)
+    before = filled_tables(older.contents(without=without))
     revisions.upgrade(older.url)
     wanted = older.contents()
     revisions.downgrade(older.url, "0001")
@@ -241,7 +247,7 @@ def test_ended_before_any_statement_it_is_whole_and_goes_on(
     for statement in itertools.count():
         with older.copy() as copy:
             outcome = end(statement, copy.url)
-            assert copy.contents(without=without) == before
+            assert filled_tables(copy.contents(without=without)) == before
             if outcome == "done":
                 break
             assert outcome == said
@@ -252,7 +258,7 @@ def test_ended_before_any_statement_it_is_whole_and_goes_on(
             found.append(at)
     assert found == sorted(found, key=str), "who is ended later has come as far"
     assert {"0001", "0002", "0003"} <= set(found)
-    assert len(found) > 40, "the statements of three revisions, and what they begin with"
+    assert len(found) > 40, "the statements of the revisions, and what they begin with"
 
 
 def test_the_command_migrates_a_server(empty: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,8 +23,8 @@ PASSWORD = "correct horse battery"
 class Front:
     """Serves while the block runs. Calls are made from the test's thread, one after the other."""
 
-    def __init__(self, directory: Path, url: str) -> None:
-        self.config = Settings(DATABASE_URL=url, runtime=directory)  # type: ignore[call-arg]
+    def __init__(self, directory: Path, url: str, **settings: Any) -> None:
+        self.config = Settings(DATABASE_URL=url, runtime=directory, **settings)  # type: ignore[call-arg]
         engine = engine_for(url, writer=True)
         Base.metadata.create_all(engine)
         engine.dispose()
@@ -40,15 +40,16 @@ class Front:
         self._looping.start()
         app, edge = make_app(self.config)
         self.app = app
+        self.edge = edge
         self._lifespan = app.router.lifespan_context(app)
-        self._run(self._lifespan.__aenter__())
+        self.run(self._lifespan.__aenter__())
         self._client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=edge), base_url="http://gym")
         self.until(lambda: self.call("GET", "/health/ready").status_code == 200)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._client.aclose())
-        self._run(self._lifespan.__aexit__(None, None, None))
+        self.run(self._client.aclose())
+        self.run(self._lifespan.__aexit__(None, None, None))
         self._runner.get_loop().call_soon_threadsafe(self._runner.get_loop().stop)
         self._looping.join()
         self._runner.close()
@@ -72,8 +73,19 @@ class Front:
         if method != "GET":
             headers["Operation-Id"] = op or f"front.{next(self._numbers)}"
         content: dict[str, Any] = {"content": raw} if raw is not None else {"json": body} if body is not None else {}
-        response: httpx2.Response = self._run(self._client.request(method, path, headers=headers, **content))
+        response: httpx2.Response = self.run(self._client.request(method, path, headers=headers, **content))
         return response
+
+    def ask(self, *requests: dict[str, Any]) -> list[httpx2.Response]:
+        """The responses to requests that are made at once, as they are given, with no cookie but their own."""
+
+        async def at_once() -> list[httpx2.Response]:
+            found = await asyncio.gather(*(self._client.request(**one) for one in requests))
+            self._client.cookies.clear()
+            return list(found)
+
+        responses: list[httpx2.Response] = self.run(at_once())
+        return responses
 
     def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         """Returns once the condition holds; fails the test when it does not in time."""
@@ -96,5 +108,6 @@ class Front:
             _, self._regular = self.join("regular")
         return self._regular
 
-    def _run(self, work: Any) -> Any:
+    def run(self, work: Any) -> Any:
+        """What the coroutine returns, run where the platform runs."""
         return asyncio.run_coroutine_threadsafe(work, self._runner.get_loop()).result(30)

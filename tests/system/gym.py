@@ -24,12 +24,15 @@ from system import (
     tournament_service,
     user_service,
 )
+from system.admin import account_service, session_service, token_service
+from system.admin.actions import By
 from system.audit import Facts
 from system.batch import Batches
 from system.database import Base, SessionLocal, engine_for
 from system.errors import ServiceError
 from system.failpoints import Failpoints
 from system.jobs import Operation
+from system.notification_models import DeliveryAttempt
 from system.operations_service import Survivor
 from system.sessions import Sessions
 from system.statements import Session
@@ -258,3 +261,31 @@ def busy_day(gym: Gym) -> None:
     gym.apply(notification_service.deliver_due, 1_000, gym.now_ms)
     gym.apply(notification_service.mark_read, 1, actor=bob)
     gym.apply(notification_service.mark_all_read, actor=ann)
+    _deliver_as_before(gym)
+    admin_day(gym)
+
+
+def _deliver_as_before(gym: Gym) -> None:
+    """One attempt where the version before `delivery_records` logged it."""
+    engine = engine_for(gym.url, writer=True, pooled=False)
+    with SessionLocal(bind=engine) as session:
+        session.add(DeliveryAttempt(outbox_id=1, attempt=1, outcome="delivered", error="", at_ms=gym.now_ms))
+        session.commit()
+
+
+def admin_day(gym: Gym) -> None:
+    """One of everything in the admin part: ada is an admin, otto an operator who has a token and no session left."""
+    by = By("ada", "192.0.2.1", account_id=1).plain()
+    for name, role in (("ada", "admin"), ("otto", "viewer")):
+        gym.apply(account_service.create, by, name, role, "hashed")
+    for session in range(4):
+        gym.apply(session_service.begin, by, 1, "hashed", f"{session:064}", "192.0.2.1", "", gym.now_ms, None, None)
+    gym.apply(session_service.revoke, by, 1, None)
+    gym.apply(session_service.revoke_others, by, 1, 2)
+    gym.apply(account_service.change_role, by, 2, "operator")
+    gym.apply(account_service.set_password, by, 2, "hashed again", None)
+    gym.apply(account_service.disable, by, 2)
+    gym.apply(account_service.enable, by, 2)
+    for token in range(2):
+        gym.apply(token_service.create, by, 1, "bot", f"{token:064}", ["read:boards"], gym.now_ms)
+    gym.apply(token_service.revoke, by, 1)

@@ -20,6 +20,7 @@ from system.notification_service import (
     mark_all_read,
     mark_read,
     pending_count,
+    unlogged,
     unread_count,
 )
 from system.shapes import ID_MAX
@@ -30,7 +31,7 @@ from tests.system.gym import Gym, faults
 ANN, BOB = 1, 2
 
 OUTBOX = "SELECT state, attempts, next_attempt_ms FROM notification_outbox ORDER BY id"
-LOG = "SELECT outbox_id, attempt, outcome, error FROM notification_deliveries ORDER BY id"
+LOG = "SELECT outbox_id, attempt, outcome, error FROM delivery_records ORDER BY id"
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_failure_without_a_reason_is_still_a_failure(told: Gym, monkeypatch: p
 def test_a_long_reason_is_cut_to_what_the_log_holds(told: Gym, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notification_service, "CHANNEL", Broken(1, reason="x" * 1_000))
     told.apply(deliver_due, 1, told.now_ms)
-    assert told.rows("SELECT length(error) FROM notification_deliveries") == [(300,)]
+    assert told.rows("SELECT length(error) FROM delivery_records") == [(300,)]
 
 
 def test_a_failed_delivery_is_tried_again_ever_later_and_then_given_up(
@@ -152,7 +153,20 @@ def test_a_failed_delivery_is_tried_again_ever_later_and_then_given_up(
     assert waited == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000]
     assert told.rows(OUTBOX)[0][:2] == ("dead", 8)
     assert told.apply(deliver_due, 1_000, told.now_ms) is None
-    assert told.rows("SELECT count(*) FROM notification_deliveries WHERE outbox_id = 1") == [(8,)]
+    assert told.rows("SELECT count(*) FROM delivery_records WHERE outbox_id = 1") == [(8,)]
+
+
+def test_what_cannot_be_recorded_is_delivered_all_the_same_and_counted(told: Gym) -> None:
+    told.tamper("ALTER TABLE delivery_records RENAME TO away")
+    assert told.apply(deliver_due, 100, told.now_ms) == {"delivered": 3, "failed": 0, "unlogged": 3}
+    assert told.read(unread_count, BOB) == {"unread": 3}
+    assert faults(told.facts()) == []
+
+
+def test_what_an_answer_says_of_its_records() -> None:
+    assert unlogged(b"") == 0
+    assert unlogged(b'{"delivered": 3, "failed": 0}') == 0
+    assert unlogged(b'{"delivered": 3, "failed": 0, "unlogged": 3}') == 3
 
 
 def test_a_channel_that_recovers_delivers_what_waited(told: Gym, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +184,7 @@ def test_a_channel_with_a_bug_undoes_the_whole_turn(told: Gym, monkeypatch: pyte
     with pytest.raises(Unavailable):
         told.apply(deliver_due, 100, told.now_ms)
     assert told.rows("SELECT count(*) FROM notifications") == [(0,)]
-    assert told.rows("SELECT count(*) FROM notification_deliveries") == [(0,)]
+    assert told.rows("SELECT count(*) FROM delivery_records") == [(0,)]
     assert told.read(pending_count) == 3
 
 

@@ -26,7 +26,8 @@ def test_every_operation_of_a_busy_day_survives_with_its_digest(busy: Gym) -> No
 
 
 CREATING = {
-    "challenge.issue", "match.pair", "match.score", "tournament.create", "tournament.join", "user.log_in", "user.sign_up"
+    "challenge.issue", "match.pair", "match.score", "tournament.create", "tournament.join", "user.log_in", "user.sign_up",
+    "account.create", "session.begin", "token.create",
 }  # fmt: skip
 
 

@@ -104,3 +104,17 @@ def test_what_names_no_companion_is_refused(text: str) -> None:
 
 def test_a_companion_has_a_name_and_a_module() -> None:
     assert companion("watch=backups.log.watch") == ("watch", "backups.log.watch")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("system.supervisor", ("sqlalchemy", "fastapi", "msgspec")),
+        ("system.writer", ("fastapi", "starlette", "jinja2")),
+    ],
+)
+def test_a_process_imports_nothing_that_only_another_one_needs(module: str, heavy: tuple[str, ...]) -> None:
+    """Whoever comes back after a crash is waited for."""
+    program = f"import sys, {module}; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -143,6 +143,26 @@ class SlowPool(HashingPool):
         return await self._run(wait)
 
 
+def test_places_beside_are_neither_taken_nor_given_and_use_the_same_thread() -> None:
+    async def story() -> None:
+        pool = SlowPool(threads=1, places=1)
+        beside = pool.beside(1)
+        working = asyncio.create_task(pool.work())
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(beside.hash("let in, and waiting"))
+        await asyncio.sleep(0)
+        for full in (pool, beside):
+            with pytest.raises(Unavailable):
+                await full.hash("one too many")
+        assert not waiting.done(), "the only thread is busy"
+        pool.go_on.set()
+        assert await working
+        assert (await waiting).startswith("$argon2id$")
+        pool.close()
+
+    asyncio.run(story())
+
+
 def test_one_more_than_the_places_is_refused_at_once() -> None:
     async def story() -> None:
         pool = SlowPool(threads=1, places=2)

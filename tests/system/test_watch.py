@@ -72,3 +72,13 @@ def test_a_held_lock_is_passing(database: Path) -> None:
 def test_an_error_without_a_code_is_neither() -> None:
     assert watch.fatal(RuntimeError("x")) == ""
     assert not watch.transient(RuntimeError("x"))
+
+
+def test_a_missing_table_is_its_own_trouble_and_an_interrupted_statement_is_not(database: Path) -> None:
+    assert watch.of_one_table(error_of(database, "SELECT * FROM away"))
+    connection = sqlite.connect(database)
+    connection.set_progress_handler(lambda: 1, 1)
+    with pytest.raises(sqlite.Error) as interrupted:
+        connection.execute("SELECT count(*) FROM t")
+    connection.close()
+    assert not watch.of_one_table(interrupted.value)

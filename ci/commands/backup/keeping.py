@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     "--max-unrehearsed", metavar="TIME", help="How old the newest rehearsed one may be.  [default: not asked]"
 )
 @click.option("--prometheus", is_flag=True, help="Gauges for Prometheus on standard output.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="With --prometheus: into that file, replaced as a whole.",
+)
+@click.option(
+    "--status-dir",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also leave there what the service's alerts and its board of backups read; its GYM_STATUS_DIR.",
+)
 @click.option("--health", is_flag=True, help="A health check's answer (application/health+json) on standard output.")
 @options.as_json
 def status(
@@ -30,26 +42,35 @@ def status(
     max_unverified: str | None,
     max_unrehearsed: str | None,
     prometheus: bool,
+    out: str | None,
+    status_dir: str | None,
     health: bool,
     as_json: bool,
 ) -> None:
     """Say whether the backups are all right, whoever forgot to make them. Exits with 1 when an alarm is on.
 
     \b
-    Example:
+    Examples:
       gymkhana backup status --max-age 26h --max-unverified 48h --max-unrehearsed 8d
+      gymkhana backup status --status-dir /srv/gym/status
     """
+    from pathlib import Path
+
     import msgspec
 
     from backups.clock import SYSTEM
+    from backups.disk import write_durably
     from backups.keeping import status as statuses
     from backups.keeping.schedule import duration
     from backups.keys.keyring import Keyring
     from backups.vaults import vault_at
     from ci.commands.backup.shown import say_json
+    from ci.status_directory import Timelines, tell_backups
 
     if prometheus + health + as_json > 1:
         raise click.UsageError("Say one of --prometheus, --health and --json.")
+    if out and not prometheus:
+        raise click.UsageError("--out is for --prometheus; say both.")
     limits = statuses.Limits(
         duration(max_age),
         duration(max_unverified) if max_unverified else None,
@@ -61,10 +82,16 @@ def status(
             f"{vault.address} keeps no record of what was verified; leave --max-unverified and --max-unrehearsed out."
         )
     found = statuses.status(vault.kept(), SYSTEM.now(), limits, vault.trouble)
+    if status_dir:
+        tell_backups(Path(status_dir), vault, limits, course=Timelines().of(vault))
     if as_json:
         say_json({"ok": found.ok, "store": vault.address, **msgspec.to_builtins(found)})
     elif prometheus:
-        click.echo(statuses.prometheus(found), nl=False)
+        text = statuses.prometheus(found, records=vault.keeps_records)
+        if out:
+            write_durably(Path(out), text.encode())
+        else:
+            click.echo(text, nl=False)
     elif health:
         say_json(statuses.health(found))
     else:

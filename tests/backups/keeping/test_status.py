@@ -88,6 +88,21 @@ def test_prometheus_reads_every_figure(entries: tuple[Entry, ...]) -> None:
     assert values["gymkhana_backup_rehearsed_age_seconds"] == "NaN"
     assert values["gymkhana_backup_alarms"] == "0"
     assert text.count("# TYPE") == len(values)
+    assert float(values["gymkhana_backup_timestamp_seconds"]) == entries[-1].taken.timestamp()
+    assert values["gymkhana_backup_rehearsed_timestamp_seconds"] == "0.0", "older than anything"
+    assert values["gymkhana_backup_stores_away"] == "0"
+
+
+def test_a_repository_without_records_says_nothing_of_verifications(entries: tuple[Entry, ...]) -> None:
+    text = statuses.prometheus(status(entries, entries[-1].taken, Limits()), records=False)
+    assert "gymkhana_backup_timestamp_seconds" in text
+    assert "verified_timestamp" not in text
+    assert "rehearsed_timestamp" not in text
+
+
+def test_a_store_that_is_away_is_counted(entries: tuple[Entry, ...]) -> None:
+    found = status(entries, entries[-1].taken, Limits(), ["s3://b is away.", "s3://c is away."])
+    assert "\ngymkhana_backup_stores_away 2\n" in statuses.prometheus(found)
 
 
 AT = datetime(2026, 11, 23, 2, 30, tzinfo=UTC)

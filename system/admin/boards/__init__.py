@@ -1,0 +1,1 @@
+"""The boards: one module a board, each with its routes."""

@@ -1,0 +1,1 @@
+"""The platform described for whoever writes a client: OpenAPI, and a page that shows it."""

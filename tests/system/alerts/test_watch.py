@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry, Gauge
 
+from system import metrics
 from system.alerts import board, decisions
 from system.alerts.notices import Told
 from system.alerts.states import Course
 from system.alerts.watch import Watch
-from system.metrics import DISK_FREE, DISK_FREE_BYTES, Page
+from system.metrics import Page
 from system.settings import Settings
 from system.status_files import Drilled, StatusFiles
 from tests.system.alerts.receiving import Hook, hook
@@ -27,10 +29,11 @@ HOUR_S = 3600.0
 
 
 @pytest.fixture(autouse=True)
-def of_no_disk() -> None:
-    """What a service in this process has said of its disk is forgotten: how full that one is is nothing to these tests."""
-    for gauge in (DISK_FREE, DISK_FREE_BYTES):
-        gauge.clear()
+def figures_of_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other services in this process have said of themselves, a full disk or a damaged database, is nothing here."""
+    own = CollectorRegistry()
+    Gauge("gymkhana_ready", "As a service that is there says it.", registry=own).set(1)
+    monkeypatch.setattr(metrics, "REGISTRY", own)
 
 
 def settings(directory: Path, **more: Any) -> Settings:

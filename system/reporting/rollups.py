@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal_column, or_, select
 
 from system.reporting.record_models import BUCKETS_MS, EventRollup, RequestRollup
 
@@ -97,23 +97,35 @@ def requests_in(rows: Sequence[Row]) -> int:
 def rows_of_kinds(connection: Connection, width_s: int, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
     """The sums of each kind of request over the whole span, the most frequent first."""
     totals = [func.sum(requests.c[name]).label(name) for name in SUMS]
-    asked = select(requests.c.kind, *totals).where(*_within(requests, width_s, from_ms, to_ms))
+    asked = select(requests.c.kind, *totals).where(_spanned(width_s, from_ms, to_ms))
     return _plain(connection.execute(asked.group_by(requests.c.kind).order_by(totals[0].desc(), requests.c.kind)))
 
 
 def series(
-    connection: Connection, width_s: int, from_ms: int, to_ms: int, kind: str | None = None
+    connection: Connection, width_s: int, from_ms: int, to_ms: int, kind: str | None = None, step_s: int | None = None
 ) -> dict[str, list[dict[str, Any]]]:
-    """What happened in each period that begins within the span, oldest first: requests, all kinds or one, and events."""
+    """What happened in each period that begins within the span, oldest first: requests, all kinds or one, and events.
+
+    A period is of the sums' own width, or of `step_s` seconds, of which that is a part.
+    """
+    step_ms = (step_s or width_s) * 1000
     totals = [func.sum(requests.c[name]).label(name) for name in SUMS]
-    asked = select(requests.c.start_ms, *totals).where(*_within(requests, width_s, from_ms, to_ms))
+    start = _period(requests, step_ms)
+    asked = select(start, *totals).where(*_within(requests, width_s, from_ms, to_ms))
     if kind is not None:
         asked = asked.where(requests.c.kind == kind)
-    counted = connection.execute(asked.group_by(requests.c.start_ms).order_by(requests.c.start_ms))
+    counted = connection.execute(asked.group_by(start).order_by(start))
+    start = _period(events, step_ms)
     happened = connection.execute(
-        select(events.c.start_ms, events.c.name, events.c.happened, events.c.amount)
+        select(
+            start,
+            events.c.name,
+            func.sum(events.c.happened).label("happened"),
+            func.sum(events.c.amount).label("amount"),
+        )
         .where(*_within(events, width_s, from_ms, to_ms))
-        .order_by(events.c.start_ms, events.c.name)
+        .group_by(start, events.c.name)
+        .order_by(start, events.c.name)
     )
     return {"requests": _plain(counted), "events": _plain(happened)}
 
@@ -128,6 +140,21 @@ def percentile_ms(sums: Sequence[int], share: float) -> float | None:
         if seen >= wanted:
             return float(bound)
     return None
+
+
+def _period(table: Table, step_ms: int) -> ColumnElement[Any]:
+    """The beginning of the period that the row is a part of; written out, so that it is the same wherever it stands."""
+    return (table.c.start_ms - table.c.start_ms % literal_column(str(step_ms))).label("start_ms")
+
+
+def _spanned(width_s: int, from_ms: int, to_ms: int) -> ColumnElement[bool]:
+    """The rows of the span, each request in one of them: whole hours by the hour, and by the minute what is left of it."""
+    hour_ms = HOUR_S * 1000
+    begin_ms, end_ms = -(-from_ms // hour_ms) * hour_ms, to_ms // hour_ms * hour_ms
+    if width_s != MINUTE_S or begin_ms >= end_ms:
+        return and_(*_within(requests, width_s, from_ms, to_ms))
+    spans = ((MINUTE_S, from_ms, begin_ms), (HOUR_S, begin_ms, end_ms), (MINUTE_S, end_ms, to_ms))
+    return or_(*(and_(*_within(requests, *span)) for span in spans))
 
 
 def _within(table: Table, width_s: int, from_ms: int, to_ms: int) -> Iterator[ColumnElement[bool]]:

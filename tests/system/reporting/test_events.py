@@ -8,7 +8,7 @@ from system.challenge_service import LIFETIME_MS
 from system.reporting import events, record_jobs
 from system.reporting.events import BACK_MINUTES, MINUTE_MS, SETTLED_MS, next_minute
 from system.reporting.history import BEAT_MS, is_due
-from system.reporting.rollups import SUMS, percentile_ms, series
+from system.reporting.rollups import SUMS, Tallies, percentile_ms, rows_of_kinds, series
 from tests.system.gym import START_MS, Gym
 
 NOON = 12 * 60 * MINUTE_MS
@@ -74,3 +74,22 @@ def test_health_is_written_when_it_changes_and_once_a_minute(
     before: tuple[str, str] | None, written_ms: int, now: tuple[str, str], at_ms: int, due: bool
 ) -> None:
     assert is_due(before, written_ms, now, at_ms) == due
+
+
+def test_sums_of_longer_steps_and_of_whole_hours_are_those_of_their_minutes(gym: Gym) -> None:
+    """A span that begins and ends within an hour: whole hours are read by the hour, and no request twice."""
+    hour_ms = 60 * MINUTE_MS
+    for minute in range(3 * 60):
+        tally = Tallies()
+        for _ in range(1 + minute % 3):
+            tally.add(minute * MINUTE_MS, f"kind-{minute % 2}", 200, 1_000)
+        gym.apply(record_jobs.add_rollups, tally.take())
+    counts = [1 + minute % 3 for minute in range(3 * 60)]
+    by_quarter = gym.read(series, 60, 0, 3 * hour_ms, None, 900)["requests"]
+    assert [(row["start_ms"], row["requests"]) for row in by_quarter] == [
+        (place * 900_000, sum(counts[place * 15 : place * 15 + 15])) for place in range(12)
+    ]
+    for begin, end in ((40, 130), (0, 180), (60, 120), (61, 119), (10, 50)):
+        kinds = gym.read(rows_of_kinds, 60, begin * MINUTE_MS, end * MINUTE_MS)
+        assert sum(row["requests"] for row in kinds) == sum(counts[begin:end]), (begin, end)
+        assert {row["kind"] for row in kinds} == {"kind-0", "kind-1"}

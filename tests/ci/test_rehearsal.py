@@ -127,7 +127,7 @@ SABOTAGE = {
 @pytest.mark.parametrize("what", SABOTAGE)
 def test_whatever_the_service_shows_otherwise_is_found(copy: Make, what: str) -> None:
     statement, begins, holds = SABOTAGE[what]
-    findings = Rehearsal(ready_timeout_s=5)(copy(statement))
+    findings = Rehearsal()(copy(statement))
     assert findings, "it was taken for good"
     assert findings[0].startswith(begins)
     assert holds in findings[0]

@@ -42,6 +42,8 @@ on = $(if $(filter postgres,$(DB)),--database postgres)
 own_stand = $(if $(filter-out postgres,$(DB)),$(error $@ makes a database of its own: DB=postgres, or none; an address is for serve, migrate, backup and restore))
 
 busy := $(wildcard var/runs/*/leases/*.json)
+# Their tests wait for disks and servers; the others look at when something happened, and want a core for each.
+patient := tests/backups tests/chaos tests/contract tests/migrations
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 MADE := var/runs var/bench
 
@@ -119,7 +121,8 @@ check: $(SETUP) ## Format, lint, types, import rules, what migrations lock, sche
 
 test: $(SETUP_K6) $(if $(java),$(SETUP_JMETER)) setup-browser ## Unit tests, then those that start and kill processes, then the whole story end to end
 	$(PYTEST) -rs -n 2 --benchmark-disable -m "not processes and not e2e and not containers and not benchmark_only"
-	$(PYTEST) -rs -n 3 --benchmark-disable -m processes
+	$(PYTEST) -rs -n 3 --dist worksteal --benchmark-disable -m processes $(patient)
+	$(PYTEST) -rs -n 2 --dist worksteal --benchmark-disable -m processes $(patient:%=--ignore=%)
 	$(PYTEST) -rs -n 2 --dist loadfile --benchmark-disable -m e2e
 
 test-containers: $(SETUP) ## Tests in containers, and of the images and compose.yaml; skipped where no Docker answers

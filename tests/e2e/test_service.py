@@ -384,7 +384,8 @@ def test_too_many_log_ins_at_once_are_refused_and_nobody_else_notices(gym: Stand
     said = Counter((one.status, one.code) for one in replies)
     crowded = {(503, "hashing-busy"), (503, "queue-too-long")}
     assert {(401, "wrong-credentials")} < said.keys() <= {(401, "wrong-credentials")} | crowded
-    assert said[401, "wrong-credentials"] >= 64
+    # Who waited too long for the database never asked for a hashing thread; of the others 64 are not turned away.
+    assert said[401, "wrong-credentials"] >= min(64, RUSH - said[503, "queue-too-long"])
     for one in replies:
         if one.status == 503:
             assert one.headers["outcome"] == "not-applied"

@@ -297,7 +297,10 @@ def test_generator_told_to_stop(bench: Bench, tool: str) -> None:
 
 @BOTH
 def test_throttled_generator(bench: Bench, tool: str) -> None:
-    """Held still for a quarter of a second at a time: it sees a slow service where it was slow itself."""
+    """Held still for a quarter of a second at a time: it sees a slow service where it was slow itself.
+
+    Long enough for most of it to be throttled, however late its first lines are seen on a machine with much to do.
+    """
 
     def throttle(pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -307,7 +310,7 @@ def test_throttled_generator(bench: Bench, tool: str) -> None:
                 os.kill(pid, signal.SIGCONT)
                 time.sleep(0.05)
 
-    assert bench.load("--tool", tool, meddle=throttle) == 3
+    assert bench.load("--tool", tool, "--seconds", "8", meddle=throttle) == 3, bench.said
     assert "The load generator was the bottleneck" in bench.said or "Little's law" in bench.said
 
 

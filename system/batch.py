@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from system import watch
 from system.apply import apply, unavailable, unknown, worth_a_look
 from system.database import SessionLocal
-from system.errors import READ_ONLY, ServiceError
+from system.errors import DATABASE_FENCED, READ_ONLY, ServiceError
 from system.failpoints import Failpoints
 from system.shipping import NotShipped, Shipping
 from system.statements import Session
@@ -95,6 +95,10 @@ class Batches:
 
     def run(self, asks: Sequence[Ask]) -> list[Answer]:
         """Applies the jobs in order and commits once. One answer per job, in any order."""
+        began = time.monotonic()
+        return [answer.timed(began) for answer in self._run(asks)]
+
+    def _run(self, asks: Sequence[Ask]) -> list[Answer]:
         refused: list[Answer] = []
         left = list(asks)
         for _ in range(ATTEMPTS):
@@ -112,7 +116,7 @@ class Batches:
                 if unwritable and not self.fenced:
                     return refused + [unavailable(ask, READ_ONLY, unwritable) for ask in left]
         reason = self.fenced or "The database connection was lost."
-        code = "database-fenced" if self.fenced else "connection-lost"
+        code = DATABASE_FENCED if self.fenced else "connection-lost"
         return refused + [unavailable(ask, code, reason) for ask in left]
 
     def _attempt(self, asks: Sequence[Ask]) -> list[Answer]:
@@ -135,7 +139,7 @@ class Batches:
             return self._uncommitted(asks, answers, error)
         ours = not self.look()
         committed = time.monotonic()
-        code, doubt = "database-fenced", self.fenced
+        code, doubt = DATABASE_FENCED, self.fenced
         if ours and not all(answer.kind for answer in answers):
             code, doubt = "not-shipped", self.ship()
         told = {

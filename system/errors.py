@@ -10,6 +10,8 @@ from typing import ClassVar
 
 READ_ONLY = "read-only"
 """Code of the Unavailable that says that nothing can be written for now; reading goes on."""
+DATABASE_FENCED = "database-fenced"
+"""Code of the refusal for that the database file is not the one that was opened, or cannot be trusted."""
 
 
 class ServiceError(Exception):

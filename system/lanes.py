@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 
 from system import metrics, processes
 from system.admission import Door, Lane
-from system.errors import READ_ONLY, OutcomeUnknown, ServiceError, Unavailable
+from system.errors import DATABASE_FENCED, READ_ONLY, OutcomeUnknown, ServiceError, Unavailable
 from system.jobs import RECORDS, Caller, Job, Operation
 from system.metrics import FENCED, LANE_SHED, SHIP_SECONDS
 from system.modes import Modes
@@ -168,6 +168,8 @@ class Lanes:
             except Unavailable as error:
                 self.modes.refuse_writes(error.message)
                 raise
+        if got.database_ms:  # who was refused there has been there too
+            metrics.database_seconds("write", domain).observe(got.database_ms / 1000)
         if got.code == READ_ONLY:
             self.modes.refuse_writes(got.message)
         if domain != HEALTH:
@@ -177,7 +179,6 @@ class Lanes:
         self.modes.take_writes()
         took_s = (got.database_ms + got.shipped_ms) / 1000
         self._waited("write", domain, time.monotonic() - entered - took_s, took_s)
-        metrics.database_seconds("write", domain).observe(got.database_ms / 1000)
         if got.shipped_ms:
             SHIP_SECONDS.observe(got.shipped_ms / 1000)
         return Written(got.status, got.body, got.digest, got.sequence, got.replayed, got.database_ms, got.actor_id)
@@ -261,7 +262,7 @@ class Lanes:
 
     def _check(self) -> None:
         if self.fenced:
-            raise Unavailable("database-fenced", self.fenced)
+            raise Unavailable(DATABASE_FENCED, self.fenced)
 
 
 class WriterLink(asyncio.Protocol):

@@ -34,7 +34,7 @@ REQUEST_SECONDS = Histogram(
     buckets=_REQUEST_BUCKETS, registry=REGISTRY,
 )  # fmt: skip
 DATABASE_SECONDS = Histogram(
-    "gymkhana_database_seconds", "Time in the database: a read, or a write until its commit.", ("lane", "domain"),
+    "gymkhana_database_seconds", "Time in the database: a read, or a write until its commit or refusal.", ("lane", "domain"),
     buckets=_DATABASE_BUCKETS, registry=REGISTRY,
 )  # fmt: skip
 SHIP_SECONDS = Histogram(

@@ -26,7 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from system import sqlstate
 from system.apply import apply, unavailable, unknown, worth_a_look
 from system.database import SessionLocal
-from system.errors import READ_ONLY, ServiceError
+from system.errors import DATABASE_FENCED, READ_ONLY, ServiceError
 from system.failpoints import Failpoints
 from system.metrics import WRITE_RETRIES
 from system.statements import CommitFailed, Session
@@ -90,6 +90,10 @@ class Sessions:
 
     def answer(self, ask: Ask) -> Answer:
         """The answer to one job, after its commit, or after it is certain or as unknown as it will stay."""
+        began = time.monotonic()
+        return self._answer(ask).timed(began)
+
+    def _answer(self, ask: Ask) -> Answer:
         doubt, pause_s = "", FIRST_PAUSE_S
         away, look = False, False
         while not self.fenced:
@@ -111,7 +115,7 @@ class Sessions:
         if doubt:
             return unknown(ask.number, "commit-unknown", doubt)
         if self.fenced:
-            return unavailable(ask, "database-fenced", self.fenced)
+            return unavailable(ask, DATABASE_FENCED, self.fenced)
         if away:
             return unavailable(ask, READ_ONLY, "The database server could not be reached for writing.")
         return unavailable(ask, "deadline-passed", "The database did not get to it before its deadline.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from system.errors import DATABASE_FENCED
 from system.jobs import Caller, Operation
 
 _LENGTH = struct.Struct(">I")
@@ -32,7 +34,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
     Applied: `kind` is empty, `status`, `body`, `digest` and `sequence` are what was stored. Otherwise `kind`, `code` and
     `message` are those of the `ServiceError`, and nothing was applied unless `kind` is `outcome-unknown`.
-    `database_ms` is the time from the job's start to the end of the commit that held it, `shipped_ms` that from there until
+    `database_ms` is the time from the job's start to the end of the commit that held it, or to its refusal (0 when the
+    database was not asked), `shipped_ms` that from there until
     the commit was durable elsewhere too, 0 when nobody waits for that. `cause` says what broke a job that failed: its type,
     place and message, and `actor_id` is whose operation it was, for the service's records.
     """
@@ -51,6 +54,12 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     shipped_ms: float = 0.0
     cause: tuple[str, str, str] | None = None
     actor_id: int | None = None
+
+    def timed(self, began: float) -> Answer:
+        """Itself with the time since then, on the monotonic clock, unless it tells its own or the database was not asked."""
+        if self.database_ms or self.code == DATABASE_FENCED:
+            return self
+        return msgspec.structs.replace(self, database_ms=(time.monotonic() - began) * 1000)
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -82,12 +83,12 @@ class Alarmed:
     def fires(self, *names: str) -> None:
         """Returns once each fires."""
         for name in names:
-            until(lambda name=name: self.firing(name), f"{name} fires; it is {self.alert(name)}")  # type: ignore[misc]
+            until(partial(self.firing, name), f"{name} fires;", found=partial(self.alert, name))
 
     def is_over(self, *names: str) -> None:
         """Returns once none of them fires."""
         for name in names:
-            until(lambda name=name: self.quiet(name), f"{name} is over; it is {self.alert(name)}")  # type: ignore[misc]
+            until(partial(self.quiet, name), f"{name} is over;", found=partial(self.alert, name))
 
     def gauge(self, name: str) -> float:
         """What `/metrics` says of it."""

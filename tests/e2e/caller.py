@@ -128,9 +128,9 @@ def survived(stand: Stand) -> set[str]:
     return {one.op for one in found}
 
 
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    """Returns once the condition holds; fails when it does not within the deadline."""
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0, found: Callable[[], object] = str) -> None:
+    """Returns once the condition holds; fails when it does not within the deadline, and tells what it `found` instead."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what} {found()}"
         time.sleep(0.01)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,22 @@ def test_a_late_job_is_refused_unrun(database: Path) -> None:
     writer.close()
 
 
+def test_who_waited_for_the_lock_in_vain_tells_how_long(database: Path) -> None:
+    """So that a database that is slow enough to be refused does not look like one that nobody asked."""
+    writer = batches(database)
+    with closing(sqlite.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as elsewhere:
+            late = elsewhere.submit(writer.run, [ask(0, "remember", deadline=time.monotonic() + 0.1)])
+            time.sleep(0.3)
+            other.execute("ROLLBACK")
+            (answer,) = late.result()
+    assert (answer.kind, answer.code) == ("unavailable", "deadline-passed")
+    assert answer.database_ms > 100
+    assert remembered(database) == []
+    writer.close()
+
+
 def test_a_repeated_operation_gets_the_stored_answer_and_no_second_effect(database: Path) -> None:
     writer = batches(database)
     (first,) = writer.run([ask(0, "remember", op="r.x", value=7)])
@@ -213,6 +231,7 @@ def test_nothing_is_acknowledged_into_a_deleted_file(database: Path) -> None:
     database.unlink()
     (answer,) = writer.run([ask(0, "remember")])
     assert (answer.kind, answer.code) == ("unavailable", "database-fenced")
+    assert answer.database_ms == 0, "it was not asked"
     assert "removed" in writer.fenced
     writer.close()
 

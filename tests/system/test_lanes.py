@@ -22,6 +22,7 @@ from system.errors import Conflict, OutcomeUnknown, Unavailable
 from system.failpoints import Failpoints
 from system.jobs import Operation, Reply, write_job
 from system.lanes import Lanes, Places
+from system.metrics import REGISTRY
 from system.reads import SqliteReads
 from system.statements import Reader, Session
 from system.wire import Answer
@@ -175,8 +176,16 @@ def test_a_jobs_refusal_comes_back_as_its_own_error(bench: Bench) -> None:
             await linked(lanes)
             await lanes.write(refuse, operation=operation())
 
+    before = seen_in("notes")
     with pytest.raises(Conflict, match="Not this one"):
         asyncio.run(story())
+    assert seen_in("notes") == before + 1, "it was in the database as well"
+
+
+def seen_in(domain: str) -> float:
+    """How many writes of the domain `/metrics` knows the time in the database of."""
+    labels = {"lane": "write", "domain": domain}
+    return REGISTRY.get_sample_value("gymkhana_database_seconds_count", labels) or 0.0
 
 
 def test_without_a_writer_a_write_is_refused_at_once(database: Path) -> None:

@@ -249,6 +249,7 @@ def test_a_lock_that_is_not_let_go_of_is_waited_for_so_long_and_no_longer(lane: 
         holder.execute("LOCK TABLE counters")
         answer = lane.answer(counting, 1, seconds=1.5)
     assert (answer.kind, answer.code) == ("unavailable", "deadline-passed")
+    assert answer.database_ms > 1_000
     assert lane.answer(counting, 1).kind == ""
 
 

@@ -91,7 +91,8 @@ class Sessions:
     def answer(self, ask: Ask) -> Answer:
         """The answer to one job, after its commit, or after it is certain or as unknown as it will stay."""
         began = time.monotonic()
-        return self._answer(ask).timed(began)
+        answer = self._answer(ask)
+        return answer.timed(began) if began <= ask.deadline else answer
 
     def _answer(self, ask: Ask) -> Answer:
         doubt, pause_s = "", FIRST_PAUSE_S

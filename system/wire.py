@@ -35,9 +35,9 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     Applied: `kind` is empty, `status`, `body`, `digest` and `sequence` are what was stored. Otherwise `kind`, `code` and
     `message` are those of the `ServiceError`, and nothing was applied unless `kind` is `outcome-unknown`.
     `database_ms` is the time from the job's start to the end of the commit that held it, or to its refusal (0 when the
-    database was not asked), `shipped_ms` that from there until
-    the commit was durable elsewhere too, 0 when nobody waits for that. `cause` says what broke a job that failed: its type,
-    place and message, and `actor_id` is whose operation it was, for the service's records.
+    database was not asked), `shipped_ms` that from there until the commit was durable elsewhere too, 0 when nobody waits
+    for that. `cause` says what broke a job that failed: its type, place and message, and `actor_id` is whose operation it
+    was, for the service's records.
     """
 
     number: int

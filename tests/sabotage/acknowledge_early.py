@@ -12,7 +12,7 @@ from typing import Any
 from system import lanes, server, supervisor
 from system.wire import Answer, Ask
 
-LATE_S = 1.5
+LATE_S = 0.4
 EARLY = ("challenge.", "match.", "tournament.")
 _late: set[asyncio.Task[Any]] = set()
 

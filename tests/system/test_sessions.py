@@ -253,6 +253,11 @@ def test_a_lock_that_is_not_let_go_of_is_waited_for_so_long_and_no_longer(lane: 
     assert lane.answer(counting, 1).kind == ""
 
 
+def test_a_job_that_comes_too_late_does_not_ask_the_database(lane: Lane, counting: Any) -> None:
+    answer = lane.answer(counting, 1, seconds=-1.0)
+    assert (answer.kind, answer.code, answer.database_ms) == ("unavailable", "deadline-passed", 0)
+
+
 def test_a_server_that_is_away_until_the_deadline_is_told_for_certain(lane: Lane, counting: Any) -> None:
     lane.server.kill()
     try:
